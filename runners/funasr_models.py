@@ -1,0 +1,115 @@
+"""Builds FunASR models from a hub-layout directory, without FunASR's AutoModel.
+
+AutoModel runs one utterance at a time on a CPU and ``import funasr`` loads every model it knows
+(11 s and half a gigabyte in each process). Here a bare package stands in for ``funasr/__init__.py``,
+so only the modules of the wanted model are imported; classes, configuration and weights are FunASR's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+log = logging.getLogger(__name__)
+
+_MODULES = {
+    "Paraformer": ("paraformer.model", "paraformer.decoder", "paraformer.cif_predictor", "sanm.encoder"),
+    "BiCifParaformer": ("bicif_paraformer.model", "bicif_paraformer.cif_predictor", "paraformer.decoder", "sanm.encoder"),
+    "FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder"),
+    "CTTransformer": ("ct_transformer.model", "sanm.encoder"),
+}
+
+
+class UnsupportedModelError(ValueError):
+    """A model directory that is incomplete or of a class that no engine here runs."""
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A FunASR model directory: ``config.yaml``, weights, and where they exist tokens and CMVN statistics."""
+
+    path: Path
+    config: dict[str, Any]
+    tokens: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> ModelDirectory:
+        try:
+            config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UnsupportedModelError(f"{path}: config.yaml cannot be read: {error}") from error
+        tokens_file = path / "tokens.json"
+        tokens = json.loads(tokens_file.read_text(encoding="utf-8")) if tokens_file.exists() else []
+        return cls(path, config, tokens)
+
+    @property
+    def model_class(self) -> str:
+        return str(self.config["model"])
+
+    def cmvn(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(shift, scale), each of the stacked feature dimension: ``(x + shift) * scale`` normalises features."""
+        lines = (self.path / "am.mvn").read_text(encoding="utf-8").splitlines()
+        rows = [line.split()[3:-1] for line in lines if line.startswith("<LearnRateCoef>")]
+        shift, scale = (torch.tensor([float(v) for v in row]) for row in rows)
+        return shift, scale
+
+    def build(self, *, load_weights: bool = True, **overrides: Any) -> torch.nn.Module:
+        """The model in evaluation mode, in float32 whatever the file's precision.
+
+        ``overrides`` replace entries of the configuration (training builds models this way).
+        """
+        config = {**self.config, **overrides}
+        frontend = config.get("frontend_conf", {})
+        input_size = frontend.get("n_mels", 80) * frontend.get("lfr_m", 1)
+        arguments = {**config, **config.get("model_conf", {}), "vocab_size": len(self.tokens), "input_size": input_size}
+        # components are given by name; built frontends and tokenizers are the engines' own
+        arguments = {k: v for k, v in arguments.items() if k not in ("frontend", "tokenizer", "model")}
+        model: torch.nn.Module = model_class(self.model_class)(**arguments)
+        if load_weights:
+            load_weights_into(model, self.path / "model.pt")
+        return model.eval()
+
+
+def model_class(name: str) -> Any:
+    """FunASR's class of that registered name, with the components that its configurations refer to."""
+    if name not in _MODULES:
+        raise UnsupportedModelError(f"model class {name!r} is not supported; supported: {', '.join(_MODULES)}")
+    _install_bare_package()
+    for module in _MODULES[name]:
+        importlib.import_module(f"funasr.models.{module}")
+    return importlib.import_module("funasr.register").tables.model_classes[name]
+
+
+def load_weights_into(model: torch.nn.Module, path: Path) -> None:
+    """Loads a checkpoint file; every parameter of the model must be in it, extra ones are ignored."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        state = state.get(wrapper, state)
+    state = {k.removeprefix("module."): v for k, v in state.items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if missing:
+        raise UnsupportedModelError(f"{path}: {len(missing)} parameters are missing, the first: {missing[0]}")
+    if unexpected:
+        log.debug("%s: %d parameters unused", path, len(unexpected))
+
+
+def _install_bare_package() -> None:
+    if "funasr" in sys.modules:
+        return
+    spec = importlib.util.find_spec("funasr")
+    if spec is None or spec.submodule_search_locations is None:
+        raise UnsupportedModelError("the package funasr is not installed")
+    package = types.ModuleType("funasr")
+    package.__path__ = list(spec.submodule_search_locations)
+    package.__spec__ = spec
+    sys.modules["funasr"] = package

@@ -1,0 +1,1 @@
+"""Tools around the service: the demo model pack, benchmarks, model preparation."""

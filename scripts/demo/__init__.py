@@ -1,0 +1,1 @@
+"""How the demo model pack is made: sentences -> synthetic speech -> training -> evaluation."""
