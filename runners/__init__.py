@@ -1,0 +1,1 @@
+"""Model services (runners) with adaptive batching, and what they need to find and run their models."""

@@ -1,0 +1,126 @@
+"""Paraformer: recordings in, characters with times and log-probabilities out, in real batches.
+
+Paraformer (Gao et al. 2022, arXiv:2206.08317) predicts all tokens of an utterance at once: a
+continuous integrate-and-fire (CIF) predictor tells how many there are and when, a decoder which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+
+from runners.engines.batching import length_buckets
+from runners.engines.features import FRAME_LENGTH, fbank, stack_frames
+from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.interface import Recognition
+
+MODEL_CLASSES = ("Paraformer", "BiCifParaformer")
+_LFR_FRAME_MS = 60
+# CIF fires late by about this much: FunASR's ``force_time_shift``, in predictor frames
+_FIRING_DELAY_FRAMES = 1.5
+_LONGEST_TOKEN_FRAMES = 12
+_EDGE_SILENCE_FRAMES = 5
+
+
+class ParaformerEngine:
+    """Recognises batches of 16 kHz PCM16. Not thread-safe. Identical results in any company:
+    items are only batched with items of similar length, and padding is masked everywhere.
+    """
+
+    def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
+        if directory.model_class not in MODEL_CLASSES:
+            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not one of {MODEL_CLASSES}")
+        self.batch_size = batch_size
+        self.device = device
+        self.tokens = directory.tokens
+        frontend = directory.config["frontend_conf"]
+        self._lfr = int(frontend["lfr_m"]), int(frontend["lfr_n"])
+        self._model: Any = directory.build().to(device)
+        shift, scale = directory.cmvn()
+        self._cmvn = shift.to(device), scale.to(device)
+        # two predictors: the second, upsampled one exists for times alone
+        self._upsampling = 3 if directory.model_class == "BiCifParaformer" else 1
+        if self._upsampling > 1:
+            self._upsampling = int(directory.config["predictor_conf"].get("upsample_times", 3))
+        self._special = {self._model.sos, self._model.eos, self._model.blank_id}
+
+    def recognise(self, recordings: Sequence[NDArray[np.int16]]) -> list[Recognition]:
+        """Tokens of each recording; shorter than one frame (25 ms) or without speech: none."""
+        results: list[Recognition] = [Recognition() for _ in recordings]
+        long_enough = [i for i, r in enumerate(recordings) if len(r) >= FRAME_LENGTH]
+        for group in length_buckets([len(recordings[i]) for i in long_enough], self.batch_size):
+            positions = [long_enough[g] for g in group]
+            for position, tokens in zip(positions, self._batch([recordings[p] for p in positions]), strict=True):
+                results[position] = tokens
+        return results
+
+    @torch.inference_mode()
+    def _batch(self, recordings: list[NDArray[np.int16]]) -> list[Recognition]:
+        model = self._model
+        shift, scale = self._cmvn
+        features = [(stack_frames(fbank(r), *self._lfr).to(self.device) + shift) * scale for r in recordings]
+        lengths = torch.tensor([len(f) for f in features], device=self.device)
+        encoded, encoded_lengths = model.encode(pad_sequence(features, batch_first=True), lengths)
+        embeds, counts, alphas, peaks = model.calc_predictor(encoded, encoded_lengths)[:4]
+        counts = counts.round().long()
+        if int(counts.max()) < 1:
+            return [Recognition() for _ in recordings]
+        scores, _ = model.cal_decoder_with_predictor(encoded, encoded_lengths, embeds, counts)[:2]
+        if self._upsampling > 1:
+            _, _, alphas, peaks = model.calc_predictor_timestamp(encoded, encoded_lengths, counts)
+        best, ids = (t.cpu().numpy() for t in scores.max(-1))
+        alphas, peaks = alphas.float().cpu().numpy(), peaks.float().cpu().numpy()
+        tail = 1 if self._upsampling == 1 else 0  # the predictor appends one frame that flushes the last token
+        return [
+            self._tokens(
+                ids[i, :count],
+                best[i, :count],
+                alphas[i, : int(length) * self._upsampling + tail],
+                peaks[i, : int(length) * self._upsampling + tail],
+                len(recordings),
+            )
+            for i, (count, length) in enumerate(zip(counts.tolist(), encoded_lengths.tolist(), strict=True))
+        ]
+
+    def _tokens(
+        self, ids: NDArray[Any], logprobs: NDArray[Any], alphas: NDArray[Any], peaks: NDArray[Any], batch_size: int
+    ) -> Recognition:
+        spoken = [(int(i), float(p)) for i, p in zip(ids, logprobs, strict=True) if int(i) not in self._special]
+        times = firing_times(alphas, peaks, len(spoken), _LFR_FRAME_MS / self._upsampling)
+        return Recognition(
+            tokens=[self.tokens[i] for i, _ in spoken],
+            ids=[i for i, _ in spoken],
+            starts_ms=[start for start, _ in times],
+            ends_ms=[end for _, end in times],
+            logprobs=[p for _, p in spoken],
+            batch_size=batch_size,
+        )
+
+
+def firing_times(
+    alphas: NDArray[Any], peaks: NDArray[Any], count: int, frame_ms: float
+) -> list[tuple[int, int]]:
+    """(start, end) in ms of ``count`` tokens, from the weights and firings of a CIF predictor.
+
+    After FunASR's ``ts_prediction_lfr6_standard``: a token lasts from its firing to the next one,
+    at most 12 frames; the last one reaches half way into a longer silence at the end.
+    """
+    if count == 0:
+        return []
+    fired = np.flatnonzero(peaks >= 1.0 - 1e-4)
+    if len(fired) != count + 1:
+        # scale the weights so that exactly the wanted number fires
+        total = np.cumsum(alphas.astype(np.float64) * ((count + 1) / max(float(alphas.sum()), 1e-9)))
+        fired = np.searchsorted(total, np.arange(1, count + 2) - 1e-4)
+    borders = np.minimum(fired, len(peaks) - 1) - _FIRING_DELAY_FRAMES
+    starts, ends = borders[:-1].copy(), np.minimum(borders[1:], borders[:-1] + _LONGEST_TOKEN_FRAMES)
+    trailing = len(peaks) - borders[-1]
+    ends[-1] = (len(peaks) + borders[-1]) / 2 if trailing > _EDGE_SILENCE_FRAMES else len(peaks)
+    last_ms = len(peaks) * frame_ms
+    times = np.clip(np.stack([starts, ends], 1) * frame_ms, 0, last_ms).round().astype(int)
+    return [(int(start), max(int(start), int(end))) for start, end in times]

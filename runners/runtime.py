@@ -1,0 +1,60 @@
+"""What every runner does alike: settings, BentoML limits, threads, loading an engine for each enabled model."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runners import catalog, store
+from runners.settings import RunnerSettings
+
+if TYPE_CHECKING:
+    from runners.engines.funasr_models import ModelDirectory
+
+log = logging.getLogger(__name__)
+
+# Admission control is the API service's; here nothing may time out or be dropped. The client of a
+# dependency would otherwise close its session every 100 requests and kill the calls in flight.
+RUNNER_CONFIG: dict[str, Any] = {
+    "traffic": {"timeout": 3600},
+    "runner_connection": {"max_requests": 10**9, "max_age": 1e9},
+}
+
+
+@functools.cache
+def settings() -> RunnerSettings:
+    return RunnerSettings()
+
+
+class Engines:
+    """One engine for each enabled model, loaded at construction. Engines are not thread-safe: a lock
+    guards them where BentoML's one thread per worker doesn't (in-process tests).
+    """
+
+    def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any]) -> None:
+        import torch
+
+        from runners.engines.funasr_models import ModelDirectory
+
+        torch.set_num_threads(settings().asr_threads)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._lock = threading.Lock()
+        self._engines: dict[str, Any] = {}
+        for model_id in settings().enabled_models:
+            started = time.monotonic()
+            path = store.find_part(catalog.models()[model_id], part, settings())
+            self._engines[model_id] = make(ModelDirectory.read(path), device)
+            log.info("%s %s: loaded on %s in %.1f s", model_id, part, device, time.monotonic() - started)
+
+    def get(self, model_id: str) -> Any:
+        return self._engines[model_id]
+
+    def by_model(self, model_ids: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+        """(engine, positions of its items) for each model of a batch, one at a time."""
+        with self._lock:
+            for model_id in dict.fromkeys(model_ids):
+                yield self._engines[model_id], [i for i, m in enumerate(model_ids) if m == model_id]

@@ -1,0 +1,68 @@
+"""Environment variables that the runners read; the service's own are added in service/settings.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from runners import catalog
+
+
+class RunnerSettings(BaseSettings):
+    """Which models run, where their files are, and how they use the machine."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    enabled_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("auto",),
+        description="Models to load: `auto` (what this machine can run), `all`, `demo` (the closed-vocabulary "
+        "demo pack), or a comma-separated list of model ids.",
+        validate_default=True,
+    )
+    asr_batch_size: int = Field(
+        default=4, ge=1, le=64, description="Most utterances that a recogniser computes at once (GPU 4, CPU 2)."
+    )
+    asr_workers: int = Field(
+        default=1, ge=1, le=64, description="Recogniser processes; each loads the models and uses ASR_THREADS threads."
+    )
+    asr_threads: int = Field(default=1, ge=1, le=64, description="Compute threads of each runner process.")
+    modelscope_path: Path = Field(
+        default=Path("~/.cache/modelscope/hub/models"), description="ModelScope cache, laid out <org>/<name>/."
+    )
+    hf_home: Path = Field(default=Path("~/.cache/huggingface"), description="Hugging Face cache.")
+    model_paths: Annotated[dict[str, Path], NoDecode] = Field(
+        default={},
+        description="Explicit model directories: `id=directory,…`, where id is a model or repository id "
+        "(for example `paraformer-large=/models/paraformer`).",
+    )
+    allow_model_download: bool = Field(
+        default=True, description="Fetch missing models from ModelScope at start; false in closed networks."
+    )
+
+    @field_validator("enabled_models", mode="before")
+    @classmethod
+    def _resolve_models(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not value:
+            raise ValueError("is empty; use auto, all, demo or a list of model ids")
+        assert isinstance(value, tuple)
+        return catalog.resolve_enabled(value)
+
+    @field_validator("model_paths", mode="before")
+    @classmethod
+    def _parse_paths(cls, value: object) -> object:
+        if isinstance(value, str):
+            pairs = [part.split("=", 1) for part in value.split(",") if part.strip()]
+            if any(len(pair) != 2 for pair in pairs):
+                raise ValueError("must be id=directory pairs, separated by commas")
+            return {name.strip(): Path(path.strip()) for name, path in pairs}
+        return value
+
+    @field_validator("modelscope_path", "hf_home")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()

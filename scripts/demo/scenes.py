@@ -1,0 +1,180 @@
+"""Recordings with known speech times: utterances among silence, noise and sounds that are not speech."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+from scripts.demo.speech import SAMPLE_RATE_HZ, Wave, noise, reverberate, rms, telephone
+
+HOP = 160
+_AUDIBLE_DB = -40.0
+_PAUSE_WITHIN_HOPS = 25
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech with its activity in every 10 ms; pauses below 250 ms count as speech."""
+
+    wave: Wave
+    active: NDArray[np.bool_]
+
+    @staticmethod
+    def of(wave: Wave) -> Utterance:
+        """Cuts ``wave`` to whole hops. A hop is active unless it is 40 dB quieter than the loudest one."""
+        hops = wave[: len(wave) // HOP * HOP].reshape(-1, HOP)
+        level_db = 10 * np.log10(np.square(hops).mean(1) + 1e-12)
+        active = level_db > level_db.max() + _AUDIBLE_DB
+        found = np.flatnonzero(active)
+        for before, after in zip(found[:-1], found[1:], strict=True):
+            active[before:after] |= after - before <= _PAUSE_WITHIN_HOPS
+        return Utterance(hops.reshape(-1), active)
+
+    @property
+    def edges_ms(self) -> tuple[int, int]:
+        """Where the speech starts and ends within ``wave``."""
+        found = np.flatnonzero(self.active)
+        return int(found[0]) * 10, (int(found[-1]) + 1) * 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A recording as PCM16, its speech activity per 10 ms, and its utterances' (start, end) in ms."""
+
+    pcm: NDArray[np.int16]
+    active: NDArray[np.bool_]
+    utterances_ms: list[tuple[int, int]]
+
+
+def compose(utterances: Sequence[Utterance], pauses: Sequence[int]) -> tuple[Wave, Scene]:
+    """Utterances in a row, with a pause (in hops of 10 ms) before each and after the last; returns the wave too."""
+    waves: list[Wave] = []
+    active: list[NDArray[np.bool_]] = []
+    times, position = [], 0
+    nothing = Utterance(np.zeros(0, np.float32), np.zeros(0, np.bool_))
+    for utterance, pause in zip([*utterances, nothing], pauses, strict=True):
+        waves += [np.zeros(pause * HOP, np.float32), utterance.wave]
+        active += [np.zeros(pause, np.bool_), utterance.active]
+        position += pause * 10
+        if len(utterance.active):
+            start, end = utterance.edges_ms
+            times.append((position + start, position + end))
+        position += len(utterance.active) * 10
+    wave = np.concatenate(waves)
+    return wave, Scene(to_pcm(wave), np.concatenate(active), times)
+
+
+def to_pcm(wave: Wave) -> NDArray[np.int16]:
+    pcm: NDArray[np.int16] = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
+    return pcm
+
+
+def _envelope(length: int, attack_s: float, decay_s: float) -> Wave:
+    t = np.arange(length) / SAMPLE_RATE_HZ
+    shape: Wave = (np.minimum(1, t / attack_s) * np.exp(-np.maximum(0, t - attack_s) / decay_s)).astype(np.float32)
+    return shape
+
+
+def _hiss(length: int, rng: random.Random) -> Wave:
+    return np.random.default_rng(rng.getrandbits(32)).standard_normal(length).astype(np.float32)
+
+
+def _click(rng: random.Random) -> Wave:
+    length = int(rng.uniform(0.004, 0.05) * SAMPLE_RATE_HZ)
+    return _hiss(length, rng) * _envelope(length, 0.0005, rng.uniform(0.001, 0.012))
+
+
+def _cough(rng: random.Random) -> Wave:
+    """A noise burst through a few broad resonances."""
+    length = int(rng.uniform(0.1, 0.45) * SAMPLE_RATE_HZ)
+    burst = _hiss(length, rng)
+    sections = [
+        butter(1, (f * 0.7, min(7900.0, f * 1.5)), "band", fs=SAMPLE_RATE_HZ, output="sos")
+        for f in (rng.uniform(300, 900), rng.uniform(1000, 2500), rng.uniform(2500, 5000))
+    ]
+    shaped = sum(rng.uniform(0.2, 1) * sosfilt(s, burst) for s in sections)
+    return np.asarray(shaped * _envelope(length, rng.uniform(0.003, 0.03), rng.uniform(0.03, 0.15)), np.float32)
+
+
+def _breath(rng: random.Random) -> Wave:
+    length = int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ)
+    low = rng.uniform(300, 2000)
+    section = butter(1, (low, rng.uniform(3000, 7500)), "band", fs=SAMPLE_RATE_HZ, output="sos")
+    return np.asarray(sosfilt(section, _hiss(length, rng)) * np.hanning(length), np.float32)
+
+
+def _beep(rng: random.Random) -> Wave:
+    length = int(rng.uniform(0.05, 0.7) * SAMPLE_RATE_HZ)
+    t = np.arange(length) / SAMPLE_RATE_HZ
+    tones = [rng.uniform(0.3, 1) * np.sin(2 * np.pi * rng.uniform(200, 3500) * t) for _ in range(rng.randint(1, 3))]
+    return np.asarray(sum(tones) * _envelope(length, 0.004, rng.uniform(0.05, 2)), np.float32)
+
+
+def _knock(rng: random.Random) -> Wave:
+    length = int(rng.uniform(0.05, 0.25) * SAMPLE_RATE_HZ)
+    t = np.arange(length) / SAMPLE_RATE_HZ
+    body = np.sin(2 * np.pi * rng.uniform(60, 500) * t) + rng.uniform(0, 0.7) * _hiss(length, rng)
+    return np.asarray(body * _envelope(length, 0.001, rng.uniform(0.01, 0.06)), np.float32)
+
+
+_SOUNDS: tuple[Callable[[random.Random], Wave], ...] = (_click, _cough, _breath, _beep, _knock)
+
+
+def add_sounds(wave: Wave, level: float, count: int, rng: random.Random) -> Wave:
+    """``wave`` with ``count`` clicks, coughs, breaths, beeps or knocks of RMS ``level``, one to six times each."""
+    result = wave.copy()
+    for _ in range(count):
+        sound = rng.choice(_SOUNDS)(rng)
+        sound *= np.float32(level / rms(sound))
+        position = rng.randrange(len(wave))
+        for _ in range(rng.choice((1, 1, 2, 3, 6))):
+            part = sound[: max(0, len(wave) - position)]
+            result[position : position + len(part)] += part
+            position += int(len(sound) + rng.uniform(0.05, 0.5) * SAMPLE_RATE_HZ)
+    return result
+
+
+def unsteady_noise(length: int, rng: random.Random) -> Wave:
+    """Noise of RMS about 1 that may swell, begin late or stop early."""
+    wave = noise(length, rng)
+    if rng.random() < 0.3:
+        points = np.array([rng.uniform(0.05, 1.5) for _ in range(rng.randint(3, 40))])
+        wave = wave * np.interp(np.linspace(0, 1, length), np.linspace(0, 1, len(points)), points).astype(np.float32)
+    if rng.random() < 0.2:
+        start, end = sorted(rng.randrange(length) for _ in range(2))
+        wave[:start] = 0
+        wave[end:] = 0
+    return wave
+
+
+def background(length: int, rng: random.Random) -> Wave:
+    """A recording in which nobody speaks, at any level down to digital silence."""
+    if rng.random() < 0.1:
+        return np.zeros(length, np.float32)
+    wave = unsteady_noise(length, rng) * np.float32(10 ** (rng.uniform(-85, -6) / 20))
+    if rng.random() < 0.5:
+        wave = add_sounds(wave, 10 ** (rng.uniform(-45, -6) / 20), rng.randint(1, 8), rng)
+    return wave
+
+
+def record(wave: Wave, rng: random.Random, snr_db: tuple[float, float] = (5, 30), sounds: float = 0.5) -> Wave:
+    """``wave`` through a room or a telephone, at a gain of 0.05-1, with noise; ``sounds``: how often others are heard."""
+    if rng.random() < 0.25:
+        wave = reverberate(wave, rng)
+    if rng.random() < 0.2:
+        wave = telephone(wave)
+    wave = wave / np.float32(np.abs(wave).max() + 1e-6) * np.float32(10 ** (rng.uniform(-26, 0) / 20))
+    level = rms(wave[np.abs(wave) > 0.02 * np.abs(wave).max()])
+    if rng.random() < sounds:
+        wave = add_sounds(wave, level * 10 ** (rng.uniform(-25, 3) / 20), rng.randint(1, 6), rng)
+    kind = rng.random()
+    if kind < 0.65:
+        wave = wave + unsteady_noise(len(wave), rng) * np.float32(level * 10 ** (-rng.uniform(*snr_db) / 20))
+    elif kind < 0.9:
+        wave = wave + unsteady_noise(len(wave), rng) * np.float32(10 ** (-rng.uniform(60, 90) / 20))
+    return wave

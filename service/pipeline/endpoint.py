@@ -1,0 +1,114 @@
+"""FSMN-VAD's endpoint rules: silence probabilities per 10 ms in, speech regions out.
+
+The same decisions as FunASR's ``FsmnVADStreaming`` (E2E-VAD state machine), frame by frame but over
+plain booleans: a window of frames turns to speech or to silence when enough of them say so; a region
+begins a little before the turn and ends after enough silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners.interface import VadOptions
+
+FRAME_MS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Speech from ``start_ms`` to ``end_ms`` of the recording."""
+
+    start_ms: int
+    end_ms: int
+
+
+class Endpointer:
+    """Finds the speech regions of one recording as its scores come in."""
+
+    def __init__(
+        self, options: VadOptions, *, max_end_silence_ms: int | None = None, trim_end: bool = False
+    ) -> None:
+        """``trim_end``: silence at the recording's end, too short to end a region, is left out of it
+        as a longer one would be (FunASR keeps it).
+        """
+        end_silence_ms = options.max_end_silence_time if max_end_silence_ms is None else max_end_silence_ms
+        self._window = [0] * (options.window_size_ms // FRAME_MS)
+        self._to_speech = options.sil_to_speech_time_thres // FRAME_MS
+        self._to_silence = options.speech_to_sil_time_thres // FRAME_MS
+        self._end_silence = max(0, end_silence_ms - options.speech_to_sil_time_thres) / FRAME_MS
+        extend = bool(options.do_extend)
+        self._look_back = len(self._window) + (options.lookback_time_start_point // FRAME_MS if extend else 0)
+        self._look_ahead = options.lookahead_time_end_point // FRAME_MS + 1 if extend else 0
+        self._longest = options.max_single_segment_time // FRAME_MS
+        # speech when (1 - silence) >= silence + threshold
+        self._threshold = (1 - options.speech_noise_thres) / 2
+        self._trim_end = trim_end
+        self._frame = 0
+        self._next_free = 0  # first frame that belongs to no region yet
+        self._start: int | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sum = 0
+        self._window = [0] * len(self._window)
+        self._position = 0
+        self._speaking = False
+        self._silent_frames = 0
+        self._start = None
+
+    @property
+    def speech_start_ms(self) -> int | None:
+        """Where the region that is open now begins, if one is."""
+        return None if self._start is None else self._start * FRAME_MS
+
+    @property
+    def settled_ms(self) -> int:
+        """No region yet to come begins before this time."""
+        if self._start is not None:
+            return self._start * FRAME_MS
+        return max(self._next_free, self._frame - self._look_back) * FRAME_MS
+
+    def accept(self, silence: NDArray[np.float32], *, is_last: bool = False) -> list[Region]:
+        """Regions completed by the next scores; with ``is_last`` an open region ends with the recording."""
+        regions = [r for speech in (silence <= self._threshold).tolist() if (r := self._step(speech))]
+        if is_last and self._start is not None:
+            trim = self._trim_end and not self._speaking
+            trailing = max(0, self._silent_frames - self._look_ahead) if trim else 0
+            regions.append(self._end(self._frame - 1 - trailing))
+        return regions
+
+    def _step(self, speech: bool) -> Region | None:
+        frame = self._frame
+        self._frame += 1
+        self._sum += speech - self._window[self._position]
+        self._window[self._position] = speech
+        self._position = (self._position + 1) % len(self._window)
+        if not self._speaking and self._sum >= self._to_speech:
+            self._speaking = True
+            self._silent_frames = 0
+            if self._start is None:
+                self._start = max(self._next_free, frame - self._look_back)
+                return None
+        elif self._speaking and self._sum <= self._to_silence:
+            self._speaking = False
+            self._silent_frames = 0
+        elif self._speaking:
+            self._silent_frames = 0
+        else:
+            self._silent_frames += 1
+            if self._start is not None and self._silent_frames >= self._end_silence:
+                return self._end(frame - max(0, int(self._end_silence) - self._look_ahead))
+        if self._start is not None and frame - self._start + 1 > self._longest:
+            return self._end(frame)
+        return None
+
+    def _end(self, frame: int) -> Region:
+        assert self._start is not None
+        region = Region(self._start * FRAME_MS, (frame + 1) * FRAME_MS)
+        self._next_free = frame + 1
+        self._reset()
+        return region
+

@@ -1,0 +1,228 @@
+"""The OpenAI Audio API's bodies: what a transcript looks like as json, verbose_json and streamed events.
+
+The models are what the OpenAPI document describes and what the official SDKs parse; a field that a
+body leaves out is absent from the JSON, never null. The plain ``text`` format is ``Transcript.text``.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Collection, Iterable
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from service.domain import Segment, Transcript, Word, join_texts
+from service.errors import ServiceError
+
+Granularity = Literal["word", "segment"]
+
+_T = TypeVar("_T")
+_Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
+
+
+class Usage(BaseModel):
+    """What a request is measured by: the recording's duration, rounded up to whole seconds as OpenAI does."""
+
+    type: Literal["duration"] = "duration"
+    seconds: int
+
+
+class TokenLogprob(BaseModel):
+    """A recognised word without its punctuation, its UTF-8 bytes, and the natural log of its probability."""
+
+    token: str
+    bytes: list[int]
+    logprob: float
+
+
+class TranscriptionBody(BaseModel):
+    """``response_format=json``."""
+
+    text: str
+    usage: Usage
+    logprobs: _Omissible[list[TokenLogprob]] = None
+    warnings: _Omissible[list[str]] = None
+
+
+class TimedWord(BaseModel):
+    """A word without its punctuation; seconds from the start of the file."""
+
+    word: str
+    start: float
+    end: float
+
+
+class VerboseSegment(BaseModel):
+    """A segment; seconds from the start of the file. ``speaker`` and ``words`` are ours, the rest is Whisper's.
+
+    ``seek`` is the segment's start in Whisper's frames of 10 ms; ``avg_logprob`` is per token, 0 if unknown.
+    """
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float = 0.0
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float = 0.0
+    speaker: _Omissible[str] = None
+    words: _Omissible[list[TimedWord]] = None
+
+
+class VerboseTranscriptionBody(BaseModel):
+    """``response_format=verbose_json``. ``language`` is a code such as ``zh``, as in the request."""
+
+    task: Literal["transcribe"] = "transcribe"
+    language: str
+    duration: float
+    text: str
+    segments: _Omissible[list[VerboseSegment]] = None
+    words: _Omissible[list[TimedWord]] = None
+    usage: Usage
+    warnings: _Omissible[list[str]] = None
+
+
+class TextDeltaEvent(BaseModel):
+    """The text that a finished segment adds to what was sent before."""
+
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str
+    logprobs: _Omissible[list[TokenLogprob]] = None
+
+
+class TextDoneEvent(BaseModel):
+    """The end of a stream, with the whole text. No ``usage``: the SDK's type knows only token counts here."""
+
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: str
+    logprobs: _Omissible[list[TokenLogprob]] = None
+    warnings: _Omissible[list[str]] = None
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(BaseModel):
+    """What a failure looks like, as an answer and as an event in the middle of a stream."""
+
+    error: ErrorDetail
+
+
+def json_body(transcript: Transcript, *, logprobs: bool = False) -> TranscriptionBody:
+    return TranscriptionBody(
+        text=transcript.text,
+        usage=_usage(transcript),
+        logprobs=_logprobs(_words(transcript)) if logprobs else None,
+        warnings=_warnings(transcript),
+    )
+
+
+def verbose_json_body(transcript: Transcript, granularities: Collection[Granularity]) -> VerboseTranscriptionBody:
+    """``segments`` and ``words`` as far as asked for; segments hold their words too when both are."""
+    with_words = "word" in granularities
+    return VerboseTranscriptionBody(
+        language=transcript.language,
+        duration=_seconds(transcript.duration_s),
+        text=transcript.text,
+        segments=[_segment(s, with_words) for s in transcript.segments] if "segment" in granularities else None,
+        words=_timed(_words(transcript)) if with_words else None,
+        usage=_usage(transcript),
+        warnings=_warnings(transcript),
+    )
+
+
+def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextDeltaEvent:
+    """The event for the next segment; the deltas joined without anything between are ``Transcript.text``.
+
+    ``sent`` is the text of all deltas so far: whether a space comes first depends on how it ends.
+    """
+    before = sent[-1:]
+    return TextDeltaEvent(
+        delta=join_texts([before, segment.text])[len(before) :],
+        logprobs=_logprobs(segment.words) if logprobs else None,
+    )
+
+
+def done_event(transcript: Transcript, *, logprobs: bool = False) -> TextDoneEvent:
+    return TextDoneEvent(
+        text=transcript.text,
+        logprobs=_logprobs(_words(transcript)) if logprobs else None,
+        warnings=_warnings(transcript),
+    )
+
+
+def error_body(failure: ServiceError) -> ErrorBody:
+    if failure.status == 429:
+        kind = "rate_limit_error"
+    elif failure.status < 500:
+        kind = "invalid_request_error"
+    else:
+        kind = "server_error"
+    return ErrorBody(
+        error=ErrorDetail(message=failure.message, type=kind, param=failure.param, code=failure.code),
+    )
+
+
+def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
+    return VerboseSegment(
+        id=segment.index,
+        seek=round(segment.start_s * 100),
+        start=_seconds(segment.start_s),
+        end=_seconds(segment.end_s),
+        text=segment.text,
+        tokens=[token for word in segment.words for token in word.tokens],
+        avg_logprob=_average_logprob(segment.words),
+        compression_ratio=_compression_ratio(segment.text),
+        speaker=segment.speaker,
+        words=_timed(segment.words) if with_words else None,
+    )
+
+
+def _average_logprob(words: Iterable[Word]) -> float:
+    """Per token, over the words whose probability is known; a word without tokens counts as one."""
+    known = [(word.logprob, max(len(word.tokens), 1)) for word in words if word.logprob is not None]
+    return sum(logprob for logprob, _ in known) / sum(count for _, count in known) if known else 0.0
+
+
+def _compression_ratio(text: str) -> float:
+    """As Whisper (openai/whisper, utils.py) computes it: above 2.4 the text repeats itself suspiciously."""
+    utf8 = text.encode()
+    return len(utf8) / len(zlib.compress(utf8))
+
+
+def _logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
+    """A word whose probability is unknown has no entry."""
+    return [
+        TokenLogprob(token=word.text, bytes=list(word.text.encode()), logprob=word.logprob)
+        for word in words
+        if word.logprob is not None
+    ]
+
+
+def _timed(words: Iterable[Word]) -> list[TimedWord]:
+    return [TimedWord(word=word.text, start=_seconds(word.start_s), end=_seconds(word.end_s)) for word in words]
+
+
+def _words(transcript: Transcript) -> Iterable[Word]:
+    return (word for segment in transcript.segments for word in segment.words)
+
+
+def _usage(transcript: Transcript) -> Usage:
+    return Usage(seconds=math.ceil(_seconds(transcript.duration_s)))
+
+
+def _warnings(transcript: Transcript) -> list[str] | None:
+    return list(transcript.warnings) or None
+
+
+def _seconds(seconds: float) -> float:
+    return round(seconds, 3)

@@ -1,0 +1,92 @@
+"""Every environment variable of the service: typed, documented, validated once at start."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import NoDecode
+
+from runners.settings import RunnerSettings
+
+_UNITS = {"": 2**20, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
+
+
+class Settings(RunnerSettings):
+    """The API service's settings, on top of the runners'."""
+
+    api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Keys that clients may present, separated by commas; empty: no key is asked for."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Level of the service's logs. Text and prompts appear at DEBUG only."
+    )
+    log_format: Literal["json", "text"] = Field(default="text", description="One JSON object or one text line per record.")
+    max_audio_size: int = Field(
+        default=2048 * 2**20,
+        gt=0,
+        description="Largest audio file: MB, or a number with a unit (`500KB`, `2GB`).",
+        validate_default=False,
+    )
+    max_audio_duration_sec: float = Field(
+        default=24 * 3600, gt=0, description="Longest recording, in seconds; protects against decompression bombs."
+    )
+    max_segment_sec: float = Field(
+        default=90, ge=5, le=600, description="Longest segment of a transcript, in seconds."
+    )
+    max_queue_audio_sec: float = Field(
+        default=4 * 3600,
+        gt=0,
+        description="Audio seconds that may wait or be in work; past it requests get 429 with Retry-After.",
+    )
+    allow_private_audio_urls: bool = Field(
+        default=False, description="Let `audio_address` reach loopback, private and link-local addresses."
+    )
+    audio_url_timeout_sec: float = Field(
+        default=300, gt=0, description="Longest time that fetching an `audio_address` may take."
+    )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(SecretStr(key.strip()) for key in value.split(",") if key.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("max_audio_size", mode="before")
+    @classmethod
+    def _parse_size(cls, value: object) -> object:
+        if isinstance(value, int):
+            return value * _UNITS[""]
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?B?)\s*", str(value).upper())
+        if match is None:
+            raise ValueError("must be a number of MB, or a number with KB, MB or GB (for example 500MB, 2GB)")
+        unit = match.group(2)
+        return int(float(match.group(1)) * _UNITS[unit + "B" if unit in ("K", "M", "G") else unit])
+
+
+def describe_problems(error: ValidationError) -> str:
+    """One line per wrong variable, naming it."""
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+        lines.append(f"{name} {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process; a wrong one ends the process with a line that names it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"wrong setting: {describe_problems(error)}\n")
+        raise SystemExit(2) from None
