@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runners import catalog, store
+from runners import catalog, logs, store
 from runners.settings import RunnerSettings
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 RUNNER_CONFIG: dict[str, Any] = {
     "traffic": {"timeout": 3600},
     "runner_connection": {"max_requests": 10**9, "max_age": 1e9},
+    "logging": {"access": {"enabled": False}},  # a line per utterance tells nobody anything
 }
 
 
@@ -40,6 +41,7 @@ class Engines:
 
         from runners.engines.funasr_models import ModelDirectory
 
+        logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._lock = threading.Lock()

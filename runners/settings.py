@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -41,6 +41,16 @@ class RunnerSettings(BaseSettings):
     allow_model_download: bool = Field(
         default=True, description="Fetch missing models from ModelScope at start; false in closed networks."
     )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Level of the service's logs. Text and prompts appear at DEBUG only."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="A text line or a JSON object per record.")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("enabled_models", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
@@ -21,10 +21,6 @@ class Settings(RunnerSettings):
     api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="Keys that clients may present, separated by commas; empty: no key is asked for."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Level of the service's logs. Text and prompts appear at DEBUG only."
-    )
-    log_format: Literal["json", "text"] = Field(default="text", description="One JSON object or one text line per record.")
     max_audio_size: int = Field(
         default=2048 * 2**20,
         gt=0,
@@ -55,11 +51,6 @@ class Settings(RunnerSettings):
         if isinstance(value, str):
             return tuple(SecretStr(key.strip()) for key in value.split(",") if key.strip())
         return value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
 
     @field_validator("max_audio_size", mode="before")
     @classmethod

@@ -33,7 +33,7 @@ def fbank(pcm: NDArray[np.int16]) -> torch.Tensor:
     if frames == 0:
         return torch.empty(0, _MEL_BINS)
     window, filters = _tables()
-    wave = torch.from_numpy(pcm).float().unfold(0, FRAME_LENGTH, FRAME_SHIFT)
+    wave = torch.from_numpy(pcm.astype(np.float32)).unfold(0, FRAME_LENGTH, FRAME_SHIFT)
     wave = wave - wave.mean(1, keepdim=True)
     emphasised = torch.empty_like(wave)
     emphasised[:, 1:] = wave[:, 1:] - _PREEMPHASIS * wave[:, :-1]

@@ -21,10 +21,10 @@ from runners.interface import Recognition
 
 MODEL_CLASSES = ("Paraformer", "BiCifParaformer")
 _LFR_FRAME_MS = 60
-# CIF fires late by about this much: FunASR's ``force_time_shift``, in predictor frames
-_FIRING_DELAY_FRAMES = 1.5
-_LONGEST_TOKEN_FRAMES = 12
-_EDGE_SILENCE_FRAMES = 5
+# A token's CIF weight gathers around the middle of its syllable: it fires this long after it begins.
+# 1.5 frames of 20 ms is FunASR's figure for BiCif; 2 of 60 ms was measured against synthetic speech.
+_FIRING_DELAY_MS = {"BiCifParaformer": 30.0, "Paraformer": 120.0}
+_LONGEST_TOKEN_MS = 400.0
 
 
 class ParaformerEngine:
@@ -43,7 +43,8 @@ class ParaformerEngine:
         self._model: Any = directory.build().to(device)
         shift, scale = directory.cmvn()
         self._cmvn = shift.to(device), scale.to(device)
-        # two predictors: the second, upsampled one exists for times alone
+        self._firing_delay_ms = _FIRING_DELAY_MS[directory.model_class]
+        # BiCif has a second, upsampled predictor for times alone
         self._upsampling = 3 if directory.model_class == "BiCifParaformer" else 1
         if self._upsampling > 1:
             self._upsampling = int(directory.config["predictor_conf"].get("upsample_times", 3))
@@ -91,7 +92,7 @@ class ParaformerEngine:
         self, ids: NDArray[Any], logprobs: NDArray[Any], alphas: NDArray[Any], peaks: NDArray[Any], batch_size: int
     ) -> Recognition:
         spoken = [(int(i), float(p)) for i, p in zip(ids, logprobs, strict=True) if int(i) not in self._special]
-        times = firing_times(alphas, peaks, len(spoken), _LFR_FRAME_MS / self._upsampling)
+        times = firing_times(alphas, peaks, len(spoken), _LFR_FRAME_MS / self._upsampling, self._firing_delay_ms)
         return Recognition(
             tokens=[self.tokens[i] for i, _ in spoken],
             ids=[i for i, _ in spoken],
@@ -103,12 +104,12 @@ class ParaformerEngine:
 
 
 def firing_times(
-    alphas: NDArray[Any], peaks: NDArray[Any], count: int, frame_ms: float
+    alphas: NDArray[Any], peaks: NDArray[Any], count: int, frame_ms: float, delay_ms: float
 ) -> list[tuple[int, int]]:
     """(start, end) in ms of ``count`` tokens, from the weights and firings of a CIF predictor.
 
-    After FunASR's ``ts_prediction_lfr6_standard``: a token lasts from its firing to the next one,
-    at most 12 frames; the last one reaches half way into a longer silence at the end.
+    After FunASR's ``ts_prediction_lfr6_standard``: a token lasts from its firing (less the delay) to
+    the next one's, the end of sentence firing last; here at most 400 ms, so that a pause is no token's.
     """
     if count == 0:
         return []
@@ -117,10 +118,7 @@ def firing_times(
         # scale the weights so that exactly the wanted number fires
         total = np.cumsum(alphas.astype(np.float64) * ((count + 1) / max(float(alphas.sum()), 1e-9)))
         fired = np.searchsorted(total, np.arange(1, count + 2) - 1e-4)
-    borders = np.minimum(fired, len(peaks) - 1) - _FIRING_DELAY_FRAMES
-    starts, ends = borders[:-1].copy(), np.minimum(borders[1:], borders[:-1] + _LONGEST_TOKEN_FRAMES)
-    trailing = len(peaks) - borders[-1]
-    ends[-1] = (len(peaks) + borders[-1]) / 2 if trailing > _EDGE_SILENCE_FRAMES else len(peaks)
-    last_ms = len(peaks) * frame_ms
-    times = np.clip(np.stack([starts, ends], 1) * frame_ms, 0, last_ms).round().astype(int)
-    return [(int(start), max(int(start), int(end))) for start, end in times]
+    borders = np.clip(fired * frame_ms - delay_ms, 0, len(peaks) * frame_ms)
+    starts = borders[:-1]
+    ends = np.minimum(borders[1:], starts + _LONGEST_TOKEN_MS)
+    return [(round(start), round(end)) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Utterance:
         level_db = 10 * np.log10(np.square(hops).mean(1) + 1e-12)
         active = level_db > level_db.max() + _AUDIBLE_DB
         found = np.flatnonzero(active)
-        for before, after in zip(found[:-1], found[1:], strict=True):
+        for before, after in itertools.pairwise(found):
             active[before:after] |= after - before <= _PAUSE_WITHIN_HOPS
         return Utterance(hops.reshape(-1), active)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 
 from service.domain import Segment, Transcript, is_cjk
@@ -33,6 +33,7 @@ SHORT_CUE_COST = 6.0  # for a cue that its successor pushes off the screen at on
 SENTENCE_INSIDE_COST = 3.0
 SILENCE_INSIDE_COST_PER_S = 3.0  # for silence beyond 0.5 s: text would be read long before it is said
 UNBALANCED_LINES_COST = 10.0  # for two lines that differ by a whole line
+NUMBER_LINE_COST = 100.0  # for a second line that is a bare number: lenient parsers take it for the next cue's
 
 _SENTENCE_END = frozenset("。！？!?….")
 _CLAUSE_END = frozenset("，、；：,;:—")
@@ -73,10 +74,13 @@ def srt(transcript: Transcript) -> str:
 
 
 def vtt(transcript: Transcript) -> str:
-    """The transcript as a WebVTT file (https://www.w3.org/TR/webvtt1/); only its header when nothing was said."""
+    """The transcript as a WebVTT file (https://www.w3.org/TR/webvtt1/); only its header when nothing was said.
+
+    Cues are numbered, as they need not be, because pysubs2 reads a bare number above a time as one anyway.
+    """
     return "WEBVTT\n\n" + "".join(
-        f"{_timestamp(cue.start_s, '.')} --> {_timestamp(cue.end_s, '.')}\n{_escaped(_marked(cue))}\n\n"
-        for cue in cues(transcript)
+        f"{number}\n{_timestamp(cue.start_s, '.')} --> {_timestamp(cue.end_s, '.')}\n{_escaped(_marked(cue))}\n\n"
+        for number, cue in enumerate(cues(transcript), start=1)
     )
 
 
@@ -84,32 +88,35 @@ def cues(transcript: Transcript) -> list[Cue]:
     """Cues in order, not overlapping, each at most 7 s and two lines of 20 CJK or 42 Latin characters.
 
     A cue belongs to one segment and ends at a sentence's end where one can be had, else after a comma,
-    else at a pause, else between two words. A cue is cut, not shown early or late: one word that is said
-    to last longer than 7 s is on the screen for its first 7 s. Only a word wider than a line is ever split.
+    else at a pause, else between two words. It comes when its first word is said and goes with its last,
+    but stays 0.8 s if what follows leaves the time. Only a word wider than a line is ever split; a word
+    said to last longer than 7 s is shown for its first 7.
     """
-    shaped: list[tuple[Segment, list[_Piece], tuple[str, ...]]] = []
-    by_segment = [(segment, _pieces(segment)) for segment in transcript.segments]
-    by_segment = [(segment, pieces) for segment, pieces in by_segment if pieces]
-    ends_ms = [pieces[0].start_ms for _, pieces in by_segment[1:]] + [_ms(transcript.duration_s)]
-    for (segment, pieces), next_ms in zip(by_segment, ends_ms, strict=True):
+    spoken = [(segment, pieces) for segment in transcript.segments if (pieces := _pieces(segment))]
+    edges_ms = [*(pieces[0].start_ms for _, pieces in spoken), _ms(transcript.duration_s)]
+    said: list[Cue] = []
+    for (segment, pieces), next_ms in zip(spoken, edges_ms[1:], strict=True):
         layout = _Layout(pieces, _mark_width(segment.speaker), next_ms)
         for first, last in layout.cue_bounds():
-            lines = layout.lines(first, last)
-            if lines:
-                shaped.append((segment, pieces[first:last], lines))
+            if lines := layout.lines(first, last):
+                start_s, end_s = pieces[first].start_ms / 1000, pieces[last - 1].end_ms / 1000
+                said.append(Cue(start_s, end_s, lines, segment.speaker))
+    return _on_screen(said, _ms(transcript.duration_s))
 
-    result: list[Cue] = []
+
+def _on_screen(said: Sequence[Cue], duration_ms: int) -> list[Cue]:
+    """The cues with the times of their words turned into times on the screen."""
+    shown: list[Cue] = []
     free_from_ms = 0
-    for number, (segment, pieces, lines) in enumerate(shaped):
-        start_ms = max(pieces[0].start_ms, free_from_ms)
-        following = shaped[number + 1][1][0].start_ms if number + 1 < len(shaped) else None
-        # The last cue may linger, but not past the end of the recording.
-        limit_ms = max(_ms(transcript.duration_s), pieces[-1].end_ms) if following is None else following
-        end_ms = min(max(pieces[-1].end_ms, start_ms + MIN_CUE_MS), start_ms + MAX_CUE_MS, limit_ms)
-        end_ms = max(end_ms, start_ms + 1)  # times that collide still make a valid file
+    for cue, following in zip(said, [*said[1:], None], strict=False):
+        said_until_ms = _ms(cue.end_s)
+        start_ms = max(_ms(cue.start_s), free_from_ms)
+        limit_ms = max(duration_ms, said_until_ms) if following is None else _ms(following.start_s)
+        end_ms = min(max(said_until_ms, start_ms + MIN_CUE_MS), start_ms + MAX_CUE_MS, limit_ms)
+        end_ms = max(end_ms, start_ms + 1)  # words whose times collide must still make a valid file
         free_from_ms = end_ms
-        result.append(Cue(start_ms / 1000, end_ms / 1000, lines, segment.speaker))
-    return result
+        shown.append(replace(cue, start_s=start_ms / 1000, end_s=end_ms / 1000))
+    return shown
 
 
 class _Layout:
@@ -170,7 +177,12 @@ class _Layout:
         else:
             mark_width = LINE_WIDTH - self._first_line_width
             _, middle = min(
-                (self._break_costs[at - 1] + UNBALANCED_LINES_COST * abs(upper + mark_width - lower) / LINE_WIDTH, at)
+                (
+                    self._break_costs[at - 1]
+                    + UNBALANCED_LINES_COST * abs(upper + mark_width - lower) / LINE_WIDTH
+                    + NUMBER_LINE_COST * self._text(at, last).isdecimal(),
+                    at,
+                )
                 for at in range(first + 1, last)
                 if (upper := self._width(first, at)) <= self._first_line_width
                 and (lower := self._width(at, last)) <= LINE_WIDTH

@@ -1,0 +1,60 @@
+# Everything a developer or a newcomer runs. `make serve` is the whole quick start; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+MODELS ?= demo
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-slow check bento constraints bench clean \
+	demo-speech demo-paraformer demo-vad demo-punctuation demo-evaluate
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: .venv/.runtime ## start the service (PORT=8000, HOST=0.0.0.0, ENABLED_MODELS=demo)
+	@exec $(BIN)/python -m scripts.serve
+
+test: .venv/.dev ## every test except the slow ones (ARGS='-k name' for some)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: .venv/.dev ## the tests that take minutes or gigabytes
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: .venv/.dev ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bento: .venv/.runtime ## a versioned Bento, with MODELS (demo) in BentoML's model store
+	@$(BIN)/python -m scripts.bento $(MODELS)
+
+bench: .venv/.dev ## throughput and cost of the served API (ARGS for its options)
+	@$(BIN)/python -m scripts.bench.offline $(ARGS)
+
+# Versions that still fit are kept; UPGRADE=--upgrade takes the newest. One lock for every supported Python.
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url $(UPGRADE)
+constraints: .venv/.dev ## lock the versions again after a change in pyproject.toml
+	@$(BIN)/pip install -q uv
+	@$(PYTHON) scripts/lock.py constraints.txt $(LOCK) --all-extras
+	@$(PYTHON) scripts/lock.py requirements.txt $(LOCK) --extra cpu -c constraints.txt
+
+demo-speech: .venv/.dev ## demo pack, step 1: synthesise the corpus (needs espeak-ng)
+	@$(BIN)/python -m scripts.demo.synthesize
+demo-paraformer: .venv/.dev ## demo pack: train the recogniser
+	@$(BIN)/python -m scripts.demo.train_paraformer
+demo-vad: .venv/.dev ## demo pack: train the voice activity detector
+	@$(BIN)/python -m scripts.demo.train_vad
+demo-punctuation: .venv/.dev ## demo pack: train the punctuation model
+	@$(BIN)/python -m scripts.demo.train_punctuation
+demo-evaluate: .venv/.dev ## demo pack: the table of its accuracy
+	@$(BIN)/python -m scripts.demo.evaluate
+
+clean: ## remove what was made here: environment, builds, caches (not the model store)
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made again only when the lists of versions change.
+.venv/.runtime: requirements.txt scripts/setup_venv.py
+	@$(PYTHON) scripts/setup_venv.py .venv requirements.txt
+	@touch $@
+.venv/.dev: .venv/.runtime constraints.txt
+	@$(PYTHON) scripts/setup_venv.py .venv constraints.txt
+	@touch $@

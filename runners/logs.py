@@ -1,0 +1,43 @@
+"""Log records of every process of the service: one text line or one JSON object each, with a request id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+_ROOTS = ("service", "runners")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "request_id": getattr(record, "request_id", "-"),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure(level: str, form: str, request_id: Callable[[], str] = lambda: "-") -> None:
+    """Sends the project's loggers to standard error; other loggers are left to their owners."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+    handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(text))
+
+    def add_request_id(record: logging.LogRecord) -> bool:
+        record.request_id = request_id()
+        return True
+
+    handler.addFilter(add_request_id)
+    for name in _ROOTS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

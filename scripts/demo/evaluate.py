@@ -1,0 +1,226 @@
+"""Measures the demo model pack on sentences, voices and noises drawn afresh, with the service's own engines.
+
+    python -m scripts.demo.evaluate --count 400 --seed 1
+
+Prints one markdown table. Sentences are those kept out of training; "kept-out voices" are too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runners.engines.funasr_models import ModelDirectory
+from runners.engines.paraformer import ParaformerEngine
+from runners.engines.punctuation import PunctuationEngine
+from runners.engines.vad import VadEngine
+from runners.interface import VadBlock
+from scripts.demo.scenes import HOP, Scene, Utterance, background, compose, record, to_pcm
+from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, draw_sentence, is_held_out, strip_punctuation
+from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, augment, silence, speak
+from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
+from scripts.demo.training import edit_distance
+from service.pipeline.endpoint import Endpointer, Region
+
+NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
+EDGE_TOLERANCE_MS = 150
+VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
+Row = tuple[str, str]
+
+
+class Engines:
+    """The service's engines on the pack's models, each loaded when it is first needed."""
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+
+    @functools.cached_property
+    def vad(self) -> VadEngine:
+        return VadEngine(ModelDirectory.read(self._models / "vad"))
+
+    @functools.cached_property
+    def paraformer(self) -> ParaformerEngine:
+        return ParaformerEngine(ModelDirectory.read(self._models / "paraformer"), batch_size=8)
+
+    @functools.cached_property
+    def punctuation(self) -> PunctuationEngine:
+        return PunctuationEngine(ModelDirectory.read(self._models / "punctuation"), batch_size=8)
+
+    def regions(self, pcm: NDArray[np.int16]) -> list[Region]:
+        """Speech regions of one recording."""
+        (scores,) = self.vad.score([VadBlock(model="vad", pcm=pcm, context_frames=0, is_last=True)])
+        return Endpointer(self.vad.options, trim_end=True).accept(scores, is_last=True)
+
+    def texts(self, recordings: Sequence[NDArray[np.int16]]) -> list[str]:
+        return ["".join(r.tokens) for r in self.paraformer.recognise(recordings)]
+
+
+def draw_text(rng: random.Random) -> str:
+    while not is_held_out(text := draw_sentence(rng)):
+        pass
+    return text
+
+
+def error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> str:
+    """Character error rate of all texts together."""
+    errors = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
+    return f"{100 * errors / max(1, sum(map(len, references))):.2f} %"
+
+
+def numerals(text: str) -> str:
+    return "".join(c for c in text if c in NUMERALS)
+
+
+def recognition_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    for name, voices in VOICES.items():
+        for condition in ("clean", "augmented"):
+            texts, recordings = [], []
+            for _ in range(count):
+                text = draw_text(rng)
+                spoken = speak(text, Voice.draw(rng, voices))
+                wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), spoken, silence(rng.uniform(0.1, 0.5))])
+                recordings.append(to_pcm(augment(wave, rng) if condition == "augmented" else wave * np.float32(0.5)))
+                texts.append(strip_punctuation(text))
+            heard = engines.texts(recordings)
+            yield f"CER, {name}, {condition}", error_rate(texts, heard)
+            rate = error_rate([numerals(t) for t in texts], [numerals(t) for t in heard])
+            yield f"CER of numerals, {name}, {condition}", rate
+
+
+def short_answer_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Short answers alone in a recording, found by the VAD and then recognised."""
+    for name, voices in VOICES.items():
+        right, missed = 0, Counter[str]()
+        total = max(1, count // 2)
+        for _ in range(total):
+            text = rng.choice(SHORT_ANSWERS)
+            utterance = Utterance.of(speak(text, Voice.draw(rng, voices)))
+            wave, _ = compose([utterance], [rng.randint(20, 200), rng.randint(30, 150)])
+            pcm = to_pcm(record(wave, rng, snr_db=(10, 30), sounds=0))
+            parts = [pcm[r.start_ms * 16 : r.end_ms * 16] for r in engines.regions(pcm)]
+            correct = "".join(engines.texts(parts)) == strip_punctuation(text)
+            right += correct
+            missed[text] += not correct
+        worst = " ".join(f"{t}{n}" for t, n in missed.most_common(3) if n)
+        yield f"short answers right, {name}, SNR 10-30 dB", f"{100 * right / total:.1f} % (wrong: {worst or 'none'})"
+
+
+@dataclass
+class EdgeCount:
+    """How regions meet the utterances that they should cover."""
+
+    utterances: int = 0
+    missed: int = 0
+    within: int = 0
+    extra: int = 0
+    start_errors_ms: list[int] | None = None
+    end_errors_ms: list[int] | None = None
+
+    def add(self, scene: Scene, regions: Sequence[Region]) -> None:
+        self.start_errors_ms = self.start_errors_ms or []
+        self.end_errors_ms = self.end_errors_ms or []
+        for start_ms, end_ms in scene.utterances_ms:
+            over = [r for r in regions if r.start_ms < end_ms and r.end_ms > start_ms]
+            self.utterances += 1
+            if not over:
+                self.missed += 1
+                continue
+            early, late = over[0].start_ms - start_ms, over[-1].end_ms - end_ms
+            self.start_errors_ms.append(early)
+            self.end_errors_ms.append(late)
+            self.within += max(abs(early), abs(late)) <= EDGE_TOLERANCE_MS
+        self.extra += sum(
+            all(r.end_ms <= start or r.start_ms >= end for start, end in scene.utterances_ms) for r in regions
+        )
+
+    def __str__(self) -> str:
+        starts, ends = (
+            "/".join(f"{v:+.0f}" for v in np.percentile(errors or [0], (2.5, 50, 97.5)))
+            for errors in (self.start_errors_ms, self.end_errors_ms)
+        )
+        return (
+            f"{100 * self.within / self.utterances:.1f} %, missed {self.missed} of {self.utterances}, "
+            f"extra {self.extra} (start {starts} ms, end {ends} ms)"
+        )
+
+
+def vad_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Two utterances a recording, at least 1.3 s apart; then recordings without speech."""
+    for name, voices in VOICES.items():
+        for condition in ("sentences, clean", "sentences, SNR 10-30 dB", "syllables, SNR 10-30 dB", "quiet, gain 0.05"):
+            edges = EdgeCount()
+            for _ in range(max(1, count // 4)):
+                draw = (lambda: rng.choice("好是对")) if condition.startswith("syllables") else (lambda: draw_text(rng))
+                utterances = [Utterance.of(speak(draw(), Voice.draw(rng, voices))) for _ in range(2)]
+                wave, scene = compose(utterances, [rng.randint(30, 200), rng.randint(130, 300), rng.randint(20, 200)])
+                if condition.endswith("dB"):
+                    wave = record(wave, rng, snr_db=(10, 30), sounds=0)
+                elif condition.startswith("quiet"):
+                    wave = wave * np.float32(0.05)
+                edges.add(scene, engines.regions(to_pcm(wave)))
+            yield f"VAD edges within 150 ms, {name}, {condition}", str(edges)
+    found = sum(bool(engines.regions(to_pcm(background(1000 * HOP, rng)))) for _ in range(count))
+    yield "VAD, recordings of noise (10 s) with a region", f"{found} of {count}"
+
+
+def punctuation_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    for name, longest in (("single sentences", 1), (f"paragraphs of 1-{MOST_SENTENCES} sentences", MOST_SENTENCES)):
+        right, found, wanted = Counter[str](), Counter[str](), Counter[str]()
+        for _ in range(count):
+            tokens, marks = split_marks(draw_paragraph(rng, True, rng.randint(1, longest)))
+            (best,) = engines.punctuation.punctuate([tokens])
+            found.update(m for m in best if m)
+            wanted.update(m for m in marks if m)
+            right.update(m for m, w in zip(best, marks, strict=True) if m and m == w)
+        each = ", ".join(f"{m} {200 * right[m] / max(1, found[m] + wanted[m]):.1f}" for m in PUNCTUATION)
+        overall = 200 * right.total() / max(1, found.total() + wanted.total())
+        yield f"punctuation F1, {name}", f"{overall:.1f} ({each})"
+
+
+def size_rows(models: Path) -> Iterator[Row]:
+    total = 0
+    for directory in sorted(p for p in models.iterdir() if p.is_dir()):
+        size = sum(f.stat().st_size for f in directory.iterdir() if f.is_file())
+        total += size
+        yield f"size, {directory.name}", f"{size / 1e6:.2f} MB"
+    yield "size, all", f"{total / 1e6:.2f} MB"
+
+
+PARTS = {
+    "recognition": recognition_rows,
+    "answers": short_answer_rows,
+    "vad": vad_rows,
+    "punctuation": punctuation_rows,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("models/demo"))
+    parser.add_argument("--count", type=int, default=400, help="recordings or texts per measurement")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    engines = Engines(arguments.models)
+    print("| what | result |\n| --- | --- |")
+    for part in arguments.parts:
+        print(f"measuring: {part}", file=sys.stderr, flush=True)
+        for what, result in PARTS[part](engines, arguments.count, random.Random(f"{part} {arguments.seed}")):
+            print(f"| {what} | {result} |", flush=True)
+    for what, result in size_rows(arguments.models):
+        print(f"| {what} | {result} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""ASRService: the one service that clients see, composed of the protocols' app and the model runners."""
+
+from __future__ import annotations
+
+import bentoml
+
+from runners import logs
+from runners.paraformer import ParaformerRunner
+from runners.vad import VadRunner
+from service.app import create_app
+from service.inference import proxies
+from service.observability import request_id
+from service.pipeline.transcribe import Limits, Transcriber
+from service.settings import settings
+
+_settings = settings()
+logs.configure(_settings.log_level, _settings.log_format, request_id.get)
+transcriber = Transcriber(Limits(_settings.max_segment_sec, _settings.max_audio_duration_sec))
+app = create_app(transcriber, _settings)
+
+
+# One process: admission control counts in it. It computes little; the runners do.
+@bentoml.service(
+    name="ASRService",
+    workers=1,
+    # Time limits are the service's own: BentoML's would cut off an answer that takes long to begin.
+    traffic={"timeout": 7 * 24 * 3600},
+    runner_connection={"max_requests": 10**9, "max_age": 1e9},
+)
+@bentoml.asgi_app(app, path="/")
+class ASRService:
+    """Speech recognition over the OpenAI Audio API."""
+
+    vad = bentoml.depends(VadRunner)
+    paraformer = bentoml.depends(ParaformerRunner)
+
+    def __init__(self) -> None:
+        transcriber.bind(proxies(self))

@@ -1,0 +1,218 @@
+"""One recording from bytes to transcript: decode -> utterances -> recognise -> segments -> punctuate -> ITN.
+
+Everything runs at once: while the file is still being decoded, its first utterances are with the
+recogniser, together with those of other requests. What is in flight is bounded, so memory doesn't
+grow with the recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from runners import catalog
+from runners.interface import Recognition
+from service import observability
+from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
+from service.errors import NotReady
+from service.inference import Runners
+from service.pipeline import itn
+from service.pipeline.decode import decode
+from service.pipeline.segmentation import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
+from service.pipeline.speech import UtteranceFinder
+from service.pipeline.words import with_marks, words_of
+
+log = logging.getLogger(__name__)
+
+# Enough for the recogniser to find batch-mates within one file; 20 s of PCM16 each.
+_UTTERANCES_IN_FLIGHT = 8
+_DECODERS = ThreadPoolExecutor(4, thread_name_prefix="decode")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_segment_s: float
+    max_duration_s: float
+
+
+class Transcriber:
+    """Starts transcriptions. Bound to its runners once the service has them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._runners: Runners | None = None
+
+    def bind(self, runners: Runners) -> None:
+        self._runners = runners
+
+    async def is_ready(self, model: str) -> bool:
+        """Whether the runners answer for ``model``."""
+        if self._runners is None:
+            return False
+        await self._runners.vad_options(model)
+        return True
+
+    def start(self, source: AudioSource, options: RecognitionOptions) -> Transcription:
+        if self._runners is None:
+            raise NotReady("models are loading; try again shortly", retry_after_s=5)
+        return Transcription(self._runners, self._limits, source, options)
+
+
+class _Found(NamedTuple):
+    """An utterance on its way through the recogniser; its audio is held by the call alone."""
+
+    span: Span
+    recognition: asyncio.Task[Recognition]
+
+
+class Transcription:
+    """A recording being transcribed: iterate for its segments as they finish; then ``transcript`` is complete.
+
+    Raises UndecodableAudio, AudioTooLarge, RecognitionFailed or NotReady. Closing the iteration stops all work.
+    """
+
+    def __init__(self, runners: Runners, limits: Limits, source: AudioSource, options: RecognitionOptions) -> None:
+        self._runners = runners
+        self._limits = limits
+        self._source = source
+        self._options = options
+        self._model = catalog.models()[options.model]
+        self._samples = 0
+        self._found: asyncio.Queue[_Found | None] = asyncio.Queue()
+        self._in_flight = asyncio.Semaphore(_UTTERANCES_IN_FLIGHT)
+        self._recognitions: set[asyncio.Task[Recognition]] = set()
+        self._segments: list[Segment] = []
+
+    @property
+    def transcript(self) -> Transcript:
+        """What has been transcribed so far; everything once the iteration has ended."""
+        return Transcript(
+            duration_s=self._samples / SAMPLE_RATE_HZ,
+            language=self._options.language or self._model.languages[0],
+            model=self._model.id,
+            segments=tuple(self._segments),
+        )
+
+    async def finish(self) -> Transcript:
+        """Iterates to the end."""
+        async for _ in self:
+            pass
+        return self.transcript
+
+    async def __aiter__(self) -> AsyncIterator[Segment]:
+        started = time.monotonic()
+        producer = asyncio.create_task(self._find_utterances())
+        try:
+            async for group in self._segment_groups():
+                segment = await self._segment(group)
+                if segment.words:
+                    self._segments.append(segment)
+                    yield segment
+            await producer
+        finally:
+            unfinished = [producer, *self._recognitions]
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        self._account(time.monotonic() - started)
+
+    async def _find_utterances(self) -> None:
+        """Decodes, finds utterances and hands them to the recogniser; waits while too many are in flight."""
+        try:
+            limit_ms = int(1000 * min(self._model.window_s, self._limits.max_segment_s))
+            options = await self._runners.vad_options(self._model.id)
+            finder = UtteranceFinder(self._runners, self._model.id, options, limit_ms)
+            async with aclosing(self._blocks()) as blocks:
+                async for pcm, is_last in blocks:
+                    self._samples += len(pcm)
+                    for utterance in await finder.accept(pcm, is_last=is_last):
+                        await self._in_flight.acquire()
+                        self._found.put_nowait(_Found(utterance.span, self._recognise(utterance.pcm)))
+        finally:
+            self._found.put_nowait(None)
+
+    def _recognise(self, pcm: Pcm) -> asyncio.Task[Recognition]:
+        task = asyncio.create_task(self._runners.recognise(self._model.id, pcm))
+        self._recognitions.add(task)
+
+        def finished(task: asyncio.Task[Recognition]) -> None:
+            self._recognitions.discard(task)
+            self._in_flight.release()
+            if not task.cancelled():
+                task.exception()  # one failure ends the request; the others need no report of their own
+
+        task.add_done_callback(finished)
+        return task
+
+    async def _blocks(self) -> AsyncGenerator[tuple[Pcm, bool], None]:
+        """(block, whether it is the last) of decoded audio."""
+        blocks = decode(self._source, max_duration_s=self._limits.max_duration_s)
+        loop = asyncio.get_running_loop()
+
+        def step() -> Pcm | None:
+            with observability.timed("decode"):
+                return next(blocks, None)
+
+        try:
+            held: Pcm | None = None
+            while True:
+                decoding = loop.run_in_executor(_DECODERS, step)
+                try:
+                    block = await asyncio.shield(decoding)
+                except asyncio.CancelledError:
+                    await asyncio.wait([decoding])  # a generator can't be closed while it runs
+                    raise
+                if held is not None:
+                    yield held, block is None
+                if block is None:
+                    return
+                held = block
+        finally:
+            blocks.close()
+
+    async def _segment_groups(self) -> AsyncIterator[list[_Found]]:
+        """The utterances of each segment, with their recognitions under way."""
+        merger = GreedyMerger(int(1000 * self._limits.max_segment_s), LONGEST_PAUSE_IN_SEGMENT_MS)
+        waiting: collections.deque[_Found] = collections.deque()
+        while (found := await self._found.get()) is not None:
+            if closed := merger.add(found.span):
+                yield [waiting.popleft() for _ in closed]
+            waiting.append(found)
+        if waiting:
+            yield list(waiting)
+
+    async def _segment(self, group: list[_Found]) -> Segment:
+        span = Span(group[0].span.start_ms, group[-1].span.end_ms)
+        words = [
+            word
+            for found in group
+            for word in words_of(await found.recognition, found.span.start_ms, found.span.end_ms)
+        ]
+        if words and self._options.punctuation:
+            marks = await self._runners.punctuate(self._model.id, [w.text for w in words])
+            words = with_marks(words, marks)
+        if self._options.inverse_text_normalization:
+            words = list(itn.normalise(words))
+        return Segment(
+            index=len(self._segments),
+            start_s=span.start_ms / 1000,
+            end_s=span.end_ms / 1000,
+            text=join_words(words),
+            words=tuple(words),
+        )
+
+    def _account(self, elapsed_s: float) -> None:
+        duration_s = self._samples / SAMPLE_RATE_HZ
+        observability.audio_seconds.labels(self._model.id).inc(duration_s)
+        if duration_s:
+            observability.real_time_factor.labels(self._model.id).observe(elapsed_s / duration_s)
+        count = len(self._segments)
+        log.info("transcribed %.1f s of audio in %.2f s: %d segments, %s", duration_s, elapsed_s, count, self._model.id)
+

@@ -1,0 +1,46 @@
+"""Recogniser tokens to words: joins subword pieces, drops special tokens, places times in the file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from runners.interface import Recognition
+from service.domain import Word
+
+_SPECIAL = {"<s>", "</s>", "<unk>", "<blank>", "<OOV>"}
+_CONTINUED = "@@"
+
+
+def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]:
+    """Words of an utterance that lies from ``start_ms`` to ``end_ms`` of the file, in order of time."""
+    words: list[Word] = []
+    text, first_ms, logprob, ids = "", 0, 0.0, []
+    for token, token_id, begins, ends, token_logprob in zip(
+        recognition.tokens,
+        recognition.ids,
+        recognition.starts_ms,
+        recognition.ends_ms,
+        recognition.logprobs,
+        strict=True,
+    ):
+        if token in _SPECIAL:
+            continue
+        if not text:
+            first_ms = begins
+        text += token.removesuffix(_CONTINUED)
+        logprob += token_logprob
+        ids.append(token_id)
+        if token.endswith(_CONTINUED):
+            continue
+        begin_s, end_s = (min(start_ms + ms, end_ms) / 1000 for ms in (first_ms, ends))
+        words.append(Word(text, begin_s, end_s, logprob=logprob, tokens=tuple(ids)))
+        text, logprob, ids = "", 0.0, []
+    if text:  # a last piece whose continuation is missing
+        words.append(Word(text, (start_ms + first_ms) / 1000, end_ms / 1000, logprob=logprob, tokens=tuple(ids)))
+    return words
+
+
+def with_marks(words: Sequence[Word], marks: Sequence[str]) -> list[Word]:
+    """The words, each followed by its punctuation mark."""
+    return [dataclasses.replace(w, punctuation=m) if m else w for w, m in zip(words, marks, strict=True)]
