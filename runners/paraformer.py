@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import bentoml
 
+from runners.draining import outlive_service
 from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
 from runners.runtime import RUNNER_CONFIG, Engines, settings
 
@@ -28,6 +29,7 @@ class ParaformerRunner:
         self._punctuators = Engines(
             "punctuation", lambda d, device: PunctuationEngine(d, batch_size=4 * size, device=device)
         )
+        outlive_service()
 
     # More than ASR_BATCH_SIZE are taken at once, so that similar lengths can be computed together.
     @bentoml.api(batchable=True, max_batch_size=4 * settings().asr_batch_size, max_latency_ms=600_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bentoml
 import numpy as np
 
+from runners.draining import outlive_service
 from runners.interface import VadBlock, VadOptions
 from runners.runtime import RUNNER_CONFIG, Engines, settings
 
@@ -17,6 +18,7 @@ class VadRunner:
         from runners.engines.vad import VadEngine
 
         self._engines = Engines("vad", lambda directory, device: VadEngine(directory, device=device))
+        outlive_service()
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=60_000)
     def score(self, blocks: list[VadBlock]) -> list[np.ndarray]:

@@ -28,6 +28,7 @@ _MODULES = {
     "FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder"),
     "CTTransformer": ("ct_transformer.model", "sanm.encoder"),
 }
+_NOT_ARGUMENTS = ("model", "frontend", "tokenizer", "specaug", "specaug_conf")
 
 
 class UnsupportedModelError(ValueError):
@@ -72,8 +73,8 @@ class ModelDirectory:
         frontend = config.get("frontend_conf", {})
         input_size = frontend.get("n_mels", 80) * frontend.get("lfr_m", 1)
         arguments = {**config, **config.get("model_conf", {}), "vocab_size": len(self.tokens), "input_size": input_size}
-        # components are given by name; built frontends and tokenizers are the engines' own
-        arguments = {k: v for k, v in arguments.items() if k not in ("frontend", "tokenizer", "model")}
+        # features, text and training-time augmentation are not the model's business here
+        arguments = {k: v for k, v in arguments.items() if k not in _NOT_ARGUMENTS}
         model: torch.nn.Module = model_class(self.model_class)(**arguments)
         if load_weights:
             load_weights_into(model, self.path / "model.pt")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import butter, istft, lfilter, sosfilt, stft
 
 from scripts.demo.speech import SAMPLE_RATE_HZ, Wave, noise, reverberate, rms, telephone
 
@@ -73,6 +74,23 @@ def compose(utterances: Sequence[Utterance], pauses: Sequence[int]) -> tuple[Wav
 def to_pcm(wave: Wave) -> NDArray[np.int16]:
     pcm: NDArray[np.int16] = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
     return pcm
+
+
+def breathe(wave: Wave, share: float, rng: random.Random) -> Wave:
+    """``wave`` with ``share`` of its voiced sound replaced by breath: noise of the same spectral envelope."""
+    frames, step = 512, 128
+    _, _, spectrum = stft(wave, nperseg=frames, noverlap=frames - step, boundary="zeros")
+    magnitude = uniform_filter1d(np.abs(spectrum), size=rng.randint(7, 13), axis=0)
+    phase = np.random.default_rng(rng.getrandbits(32)).uniform(0, 2 * np.pi, magnitude.shape)
+    _, breath = istft(magnitude * np.exp(1j * phase), nperseg=frames, noverlap=frames - step)
+    mixed = (1 - share) * wave + share * np.resize(breath, len(wave))
+    return (mixed / np.abs(mixed).max()).astype(np.float32)
+
+
+def tilt(wave: Wave, rng: random.Random) -> Wave:
+    """``wave`` through another microphone: up to 10 dB more or less treble."""
+    mixed = lfilter([1.0, rng.uniform(-0.7, 0.7)], [1.0], wave)
+    return (mixed / np.abs(mixed).max()).astype(np.float32)
 
 
 def _envelope(length: int, attack_s: float, decay_s: float) -> Wave:
@@ -158,13 +176,13 @@ def background(length: int, rng: random.Random) -> Wave:
     if rng.random() < 0.1:
         return np.zeros(length, np.float32)
     wave = unsteady_noise(length, rng) * np.float32(10 ** (rng.uniform(-85, -6) / 20))
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         wave = add_sounds(wave, 10 ** (rng.uniform(-45, -6) / 20), rng.randint(1, 8), rng)
     return wave
 
 
 def record(wave: Wave, rng: random.Random, snr_db: tuple[float, float] = (5, 30), sounds: float = 0.5) -> Wave:
-    """``wave`` through a room or a telephone, at a gain of 0.05-1, with noise; ``sounds``: how often others are heard."""
+    """``wave`` through a room or a telephone, at a gain of 0.05-1, with noise and, at rate ``sounds``, other sounds."""
     if rng.random() < 0.25:
         wave = reverberate(wave, rng)
     if rng.random() < 0.2:

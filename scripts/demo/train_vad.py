@@ -23,13 +23,14 @@ from torch.nn.functional import cross_entropy
 
 from runners.engines.features import fbank, stack_frames
 from runners.engines.funasr_models import ModelDirectory
-from scripts.demo.scenes import HOP, Scene, Utterance, background, compose, record, to_pcm
+from scripts.demo.scenes import HOP, Scene, Utterance, background, breathe, compose, record, tilt, to_pcm
 from scripts.demo.sentences import SHORT_ANSWERS, characters, draw_sentence, is_held_out
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, speak
 from scripts.demo.training import save_weights, write_cmvn, write_directory
 
 LFR_M = 5
 SCENE_HOPS = 1200
+VOICES = [*TRAINING_VOICES, *4 * ["whisper", "whisperf"]]
 ONSET_DELAY_HOPS = 1
 HANGOVER_HOPS = 3
 BATCHES_PER_EPOCH, SCENES_PER_BATCH = 30, 8
@@ -42,18 +43,31 @@ def configuration() -> dict[str, Any]:
     Two outputs (silence, speech) instead of 248 phones. The machine reacts to shorter syllables and
     extends regions less than the original's.
     """
-    endpoint = {"sample_rate": 16000, "detect_mode": 1, "snr_mode": 0, "max_end_silence_time": 800}
+    endpoint: dict[str, Any] = {"sample_rate": 16000, "detect_mode": 1, "snr_mode": 0, "max_end_silence_time": 800}
     endpoint |= {"max_start_silence_time": 3000, "do_start_point_detection": True, "do_end_point_detection": True}
-    endpoint |= {"window_size_ms": 200, "sil_to_speech_time_thres": 130, "speech_to_sil_time_thres": 130}
-    endpoint |= {"speech_2_noise_ratio": 1.0, "do_extend": 1, "lookback_time_start_point": 10}
+    endpoint |= {"window_size_ms": 150, "sil_to_speech_time_thres": 100, "speech_to_sil_time_thres": 100}
+    endpoint |= {"speech_2_noise_ratio": 1.0, "do_extend": 1, "lookback_time_start_point": 30}
     endpoint |= {"lookahead_time_end_point": 0, "max_single_segment_time": 60000, "snr_thres": -100.0}
     endpoint |= {"noise_frame_num_used_for_snr": 100, "decibel_thres": -100.0, "speech_noise_thres": 0.6}
     endpoint |= {"fe_prior_thres": 1e-4, "silence_pdf_num": 1, "sil_pdf_ids": [0], "output_frame_probs": False}
     endpoint |= {"speech_noise_thresh_low": -0.1, "speech_noise_thresh_high": 0.3, "frame_in_ms": 10}
     endpoint |= {"frame_length_ms": 25}
-    encoder = {"input_dim": 80 * LFR_M, "input_affine_dim": 96, "fsmn_layers": 4, "linear_dim": 128, "proj_dim": 64}
+    encoder: dict[str, Any] = {
+        "input_dim": 80 * LFR_M,
+        "input_affine_dim": 96,
+        "fsmn_layers": 4,
+        "linear_dim": 128,
+        "proj_dim": 64,
+    }
     encoder |= {"lorder": 20, "rorder": 0, "lstride": 1, "rstride": 0, "output_affine_dim": 96, "output_dim": 2}
-    frontend = {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "dither": 0.0}
+    frontend: dict[str, Any] = {
+        "fs": 16000,
+        "window": "hamming",
+        "n_mels": 80,
+        "frame_length": 25,
+        "frame_shift": 10,
+        "dither": 0.0,
+    }
     return {
         "frontend": "WavFrontendOnline",
         "frontend_conf": {**frontend, "lfr_m": LFR_M, "lfr_n": 1},
@@ -74,12 +88,18 @@ def draw_utterance(rng: random.Random, voices: list[str], held_out: bool) -> Utt
     else:
         while is_held_out(text := draw_sentence(rng)) != held_out:
             pass
-    return Utterance.of(speak(text, Voice.draw(rng, voices, warp=not held_out)))
+    spoken = Utterance.of(speak(text, Voice.draw(rng, voices, warp=not held_out)))
+    wave = spoken.wave
+    if not held_out and rng.random() < 0.25:
+        wave = breathe(wave, rng.uniform(0.2, 1), rng)
+    if not held_out and rng.random() < 0.3:
+        wave = tilt(wave, rng)
+    return Utterance(wave, spoken.active)
 
 
 def draw_scene(utterances: list[Utterance], rng: random.Random) -> Scene:
-    """12 s of utterances with pauses between 0.1 and 3 s, recorded somewhere; one in seven without any."""
-    if rng.random() < 0.15:
+    """12 s of utterances with pauses between 0.1 and 3 s, recorded somewhere; one in four without any."""
+    if rng.random() < 0.25:
         silence = np.zeros(SCENE_HOPS, np.bool_)
         return Scene(to_pcm(background(SCENE_HOPS * HOP, rng)), silence, [])
     chosen: list[Utterance] = []
@@ -95,7 +115,7 @@ def draw_scene(utterances: list[Utterance], rng: random.Random) -> Scene:
     pauses[-1] += left
     loudness = [np.float32(rng.uniform(0.4, 1)) for _ in chosen]
     wave, scene = compose([Utterance(u.wave * g, u.active) for u, g in zip(chosen, loudness, strict=True)], pauses)
-    return Scene(to_pcm(record(wave, rng)), scene.active, scene.utterances_ms)
+    return Scene(to_pcm(record(wave, rng, sounds=0.6)), scene.active, scene.utterances_ms)
 
 
 def frame_labels(active: NDArray[np.bool_], frames: int) -> torch.Tensor:
@@ -132,12 +152,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/vad"))
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=26)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     out: Path = arguments.out
-    utterances = draw_utterances(arguments.data / "vad-train.npz", 1600, TRAINING_VOICES, held_out=False)
+    utterances = draw_utterances(arguments.data / "vad-train.npz", 2000, VOICES, held_out=False)
     unseen = draw_utterances(arguments.data / "vad-held.npz", 120, HELD_OUT_VOICES, held_out=True)
     rng = random.Random("evaluation")
     evaluation = [draw_scene(unseen, rng) for _ in range(24)]

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -52,17 +52,23 @@ _SLICE_SAMPLES = 1 << 16
 _LEAST_BITS_PER_S = 400
 _MOST_CONCEALED_S = 1.0
 _TRIED_PACKETS = 50
+# Timestamps jitter and drift, so only gaps beyond that are filled; longer than the last they are broken.
+_TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
+_LEAST_LATE_START_S = 0.01
+_LEAST_GAP_S = 0.3
+_MOST_GAP_S = 3600.0
 
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 _log = logging.getLogger(__name__)
 
 
-def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Iterator[Pcm]:
+def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
     """Yields the recording in blocks of ``BLOCK_S`` seconds (the last may be shorter), channels averaged.
 
     The samples yielded, divided by 16 000, are the recording's exact duration. A recording that is cut
-    off yields what there is; a corrupt packet that decoding survives becomes silence of its length.
+    off yields what there is; a corrupt packet that decoding survives becomes silence of its length, and
+    so does a late start or a gap on the timeline of a video or WebM recording.
 
     Raises:
         UndecodableAudio: not audio, without audio, or mostly corrupt.
@@ -211,7 +217,8 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
         if announced_s is not None and announced_s > max_duration_s and not opened.is_bare_stream:
             raise _too_long(max_duration_s)
         decoded = failed = 0
-        concealed_s = 0.0
+        lost_s = 0.0
+        clock = _Clock(opened)
         try:
             opened.file.allow(_PACKET_BYTES)
             for packet in opened.container.demux(opened.stream):
@@ -223,14 +230,15 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
                     if failed > _TRIED_PACKETS and failed > decoded:
                         break
                     if packet.duration and packet.time_base:
-                        concealed_s += min(float(packet.duration * packet.time_base), _MOST_CONCEALED_S)
+                        lost_s += min(float(packet.duration * packet.time_base), _MOST_CONCEALED_S)
                     continue
                 for frame in frames:
                     decoded += 1
                     read = _read_frame(frame)
-                    if concealed_s:
-                        yield _silence_like(read, concealed_s)
-                        concealed_s = 0.0
+                    silent_s = max(lost_s, clock.missing_s(frame))
+                    if silent_s:
+                        yield _silence_like(read, silent_s)
+                        lost_s = 0.0
                     yield read
         except av.FFmpegError as error:
             _log.info("Audio ends early: %s", error.strerror)
@@ -240,6 +248,26 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
             raise UndecodableAudio("The file looks like audio, but most of it is corrupt.")
         if failed:
             _log.info("Corrupt audio packets: %d of %d", failed, failed + decoded)
+
+
+class _Clock:
+    """Finds stretches for which a container with a timeline holds no sound: a late start, packets never recorded."""
+
+    def __init__(self, opened: _Opened) -> None:
+        start = opened.container.start_time
+        is_timed = opened.container.format.name in _TIMED_FORMATS
+        self._at_s = start / av.time_base if is_timed and start is not None else None
+        self._least_s = _LEAST_LATE_START_S
+
+    def missing_s(self, frame: AudioFrame) -> float:
+        """Seconds of silence that belong before the frame."""
+        if self._at_s is None or frame.time is None:
+            return 0.0
+        gap_s = frame.time - self._at_s
+        missing_s = gap_s if self._least_s <= gap_s <= _MOST_GAP_S else 0.0
+        self._at_s = max(self._at_s, frame.time) + frame.samples / max(frame.sample_rate, 1)
+        self._least_s = _LEAST_GAP_S
+        return missing_s
 
 
 def _read_frame(frame: AudioFrame) -> _Frame:

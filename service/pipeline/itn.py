@@ -37,8 +37,8 @@ HUNDREDS = f"{L}百(?:零{D}|{TENS}|{TAIL})?"
 THOUSANDS = f"{L}千(?:零(?:{TENS}|{D})|{HUNDREDS}|{TAIL})?"
 BELOW_10K = f"(?:{THOUSANDS}|{HUNDREDS}|{TENS})"
 TEN_THOUSANDS = f"(?:{BELOW_10K}|{L})万(?:零?{BELOW_10K}|零{D}|{TAIL})?"
-BILLIONS = f"(?:{BELOW_10K}|{L})万?亿(?:零?(?:{TEN_THOUSANDS}|{BELOW_10K})|零{D}|{TAIL})?"  # of 亿, 10^8
-CARDINAL = f"(?:{BILLIONS}|{TEN_THOUSANDS}|{BELOW_10K})"
+HUNDRED_MILLIONS = f"(?:{BELOW_10K}|{L})万?亿(?:零?(?:{TEN_THOUSANDS}|{BELOW_10K})|零{D}|{TAIL})?"
+CARDINAL = f"(?:{HUNDRED_MILLIONS}|{TEN_THOUSANDS}|{BELOW_10K})"
 WHOLE = f"(?:{CARDINAL}|{DIGIT}+|两)"
 DECIMAL = f"{WHOLE}(?:点{DIGIT}+)+"
 NUMBER = f"负?(?:{DECIMAL}|{WHOLE})"
@@ -60,10 +60,10 @@ _FIXED = re.compile(
             # 四周 and 每周四十个小时 name no weekday.
             f"(?P<weekday>(?:星期|礼拜|(?<![{NUMERAL}几每])周|每周(?!{D}十{D}?(?![点一二三四五六七八九])))[一二三四五六日天])",
             f"第{D}(?![{NUMERAL}])",
-            f"[{NUMERAL}]+几[十百千万亿]*|[几数][十百千万亿]+",
+            f"十几二十|[{NUMERAL}]+几[十百千万亿]*|(?:几|(?<![人次总分件])数)[十百千万亿]+|{D}十好几",
             "(?<![十百千万亿零])一(?:起|样|些|定|直|共|般|切|旦|致|律|向|下|会|边|半|同|家|个(?!百分点|亿))",
             "(?<![十百千万亿零下温高低升降到约])一度",
-            f"(?<![{NUMERAL}])万一|统一|唯一|一点[都也儿]|一点半点|两点一线|梅开二度",
+            f"(?<![{NUMERAL}])万一|统一|唯一|一点[都也儿]|一点半点|一点一滴|两点一线|梅开二度",
             f"{D}元(?=[一二]次|论|化|素|复始|里|桥)",
             f"(?:以下|[有这那讲提哪])(?:{L}点(?![半整钟零{NUMERAL}])|{L}点(?=十分[^\\W钟]))",
             f"{L}点(?=建议|要求|意见|原因|想法|内容|说明|看法|不同|理由|希望|体会|好处|问题|共识|经验|启示|感受|补充)",
@@ -76,7 +76,6 @@ _FIXED = re.compile(
         )
     )
 )
-
 
 _DIGIT_VALUES = {"零": 0, "〇": 0, "幺": 1, "两": 2} | {char: i for i, char in enumerate("一二三四五六七八九", 1)}
 _UNIT_VALUES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
@@ -152,8 +151,8 @@ def _rule(pattern: str, write: Callable[[str], str] = _number) -> _Rule:
 _OPERATOR = "加上?|减去?|乘以?|除以?|比|等于|大于|小于"
 _AFTER_OPERATOR = "(?:{})".format(
     "|".join(
-        [f"(?<=[{NUMERAL}]{operator})" for operator in "加 减 乘 除 比 加上 减去 乘以 除以".split()]
-        + [f"(?<={operator})" for operator in "等于 大于 小于".split()]
+        [f"(?<=[{NUMERAL}]{operator})" for operator in ("加", "减", "乘", "除", "比", "加上", "减去", "乘以", "除以")]
+        + [f"(?<={operator})" for operator in ("等于", "大于", "小于")]
     )
 )
 
@@ -185,8 +184,8 @@ _RULES = (
     _rule(f"({D})(?=分{HOUR}点)|(?<=点[差过])({D})(?=分)|({D})(?=分{TENS}秒)"),
     # An amount with a tail: 五块五, 五元五角, 三十八度五, 一米七五.
     _rule(f"({DECIMAL}|{WHOLE})[块元]零?({D})(?=[角毛]|分(?!钟))"),
-    _rule(f"({D})(?=[角毛]{D}分)|(?<={D}[角毛])({D})(?=分|{_FIXED_MASK}|(?!\\w))"),
-    _rule(f"({CARDINAL}|{LONE})[块元度米]({D}{{1,2}})(?![{MEASURE}十百千万亿零])"),
+    _rule(f"({D})[角毛]({D})(?=分|{_FIXED_MASK}|(?!\\w))|(?<={D}[角毛])({D})(?=分|{_FIXED_MASK}|(?!\\w))"),
+    _rule(f"({CARDINAL}|{LONE})[块元度米秒]({D}{{1,2}})(?![{MEASURE}十百千万亿零])"),
     # Lone digits that stand with other figures, a sign or a unit.
     _rule(f"(负(?:{CARDINAL}|{DIGIT}+|两))"),
     _rule(f"({LONE}|十)(?=(?:{_OPERATOR})[{NUMERAL}负]|等于)"),

@@ -280,14 +280,12 @@ def _spread(texts: Sequence[str], start_ms: int, end_ms: int) -> list[tuple[int,
 
 
 def _in_order(times_ms: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Times that never run backwards: what begins too early begins with its predecessor, what overlaps is cut."""
+    """Times that never run backwards: what begins or ends too early does so with what came before."""
     ordered: list[tuple[int, int]] = []
+    earliest_ms = 0
     for start_ms, end_ms in times_ms:
-        if ordered:
-            before_start_ms, before_end_ms = ordered[-1]
-            start_ms = max(start_ms, before_start_ms)
-            ordered[-1] = (before_start_ms, min(before_end_ms, start_ms))
-        ordered.append((start_ms, max(start_ms, end_ms)))
+        earliest_ms = max(start_ms, earliest_ms)
+        ordered.append((earliest_ms, max(end_ms, earliest_ms)))
     return ordered
 
 

@@ -1,0 +1,114 @@
+"""Admission control: how much audio may wait or be in work, in seconds, so that a full service says so at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from service import observability
+from service.domain import AudioSource
+from service.errors import QueueFull
+from service.pipeline.decode import probe
+
+# A request counts as this much at least, so that the number of tiny ones is bounded too.
+_LEAST_AUDIO_S = 1.0
+# Without a duration in the header: 16 kHz PCM16 for what holds PCM, 16 kbit/s speech for what is compressed.
+_PCM_BYTES_PER_S = 32_000
+_COMPRESSED_BYTES_PER_S = 2_000
+_PCM_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff")
+
+_RATE_HALF_LIFE_S = 60.0
+_UNKNOWN_RATE = 10.0
+_MOST_RETRY_AFTER_S = 600
+
+
+def estimate_audio_s(source: AudioSource) -> float:
+    """How long a recording is likely to be: from its header, else from its size. Blocks on the disk.
+
+    Raises what :func:`service.pipeline.decode.probe` raises.
+    """
+    announced_s = probe(source)
+    if announced_s is not None:
+        return announced_s
+    with open(source.path, "rb") as file:
+        is_pcm = file.read(4) in _PCM_MAGICS
+    return os.path.getsize(source.path) / (_PCM_BYTES_PER_S if is_pcm else _COMPRESSED_BYTES_PER_S)
+
+
+class AdmissionQueue:
+    """Counts the audio that waits or is in work. One per process; not thread-safe (one event loop)."""
+
+    def __init__(self, max_audio_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_audio_s = max_audio_s
+        self._clock = clock
+        self._audio_s = 0.0
+        self._requests = 0
+        # Audio finished and time busy, both halved every _RATE_HALF_LIFE_S of busy time.
+        self._finished_audio_s = 0.0
+        self._busy_s = 0.0
+        self._counted_at = clock()
+
+    @property
+    def audio_s(self) -> float:
+        """Audio seconds waiting or in work."""
+        return self._audio_s
+
+    @property
+    def requests(self) -> int:
+        """Requests waiting or in work."""
+        return self._requests
+
+    def check(self) -> None:
+        """Raises QueueFull when not even the shortest request fits: worth knowing before an upload is read."""
+        self._check(_LEAST_AUDIO_S)
+
+    @contextmanager
+    def admit(self, audio_s: float) -> Iterator[None]:
+        """Holds a place for ``audio_s`` seconds. A recording longer than the whole queue is let in when it is alone.
+
+        Raises:
+            QueueFull: it does not fit now; ``retry_after_s`` comes from the recent rate of work.
+        """
+        audio_s = max(audio_s, _LEAST_AUDIO_S)
+        self._check(audio_s)
+        self._change(audio_s, 1)
+        try:
+            yield
+            self._pass_time()
+            self._finished_audio_s += audio_s
+        finally:
+            self._change(-audio_s, -1)
+
+    def _check(self, audio_s: float) -> None:
+        excess_s = self._audio_s + audio_s - self._max_audio_s
+        if self._requests and excess_s > 0:
+            self._pass_time()
+            wait_s = math.ceil(min(excess_s, self._audio_s) / self._rate)
+            raise QueueFull(
+                f"The queue is full: {self._audio_s:.0f} s of audio are waiting or in work.",
+                retry_after_s=min(max(wait_s, 1), _MOST_RETRY_AFTER_S),
+            )
+
+    @property
+    def _rate(self) -> float:
+        """Audio seconds finished per second of work, lately."""
+        return self._finished_audio_s / self._busy_s if self._finished_audio_s and self._busy_s else _UNKNOWN_RATE
+
+    def _change(self, audio_s: float, requests: int) -> None:
+        self._pass_time()
+        self._requests += requests
+        self._audio_s = self._audio_s + audio_s if self._requests else 0.0
+        observability.queue_audio_seconds.set(self._audio_s)
+        observability.queue_requests.set(self._requests)
+
+    def _pass_time(self) -> None:
+        now = self._clock()
+        if self._requests:
+            elapsed_s = now - self._counted_at
+            fading = 0.5 ** (elapsed_s / _RATE_HALF_LIFE_S)
+            self._finished_audio_s *= fading
+            self._busy_s = self._busy_s * fading + elapsed_s
+        self._counted_at = now

@@ -1,0 +1,36 @@
+"""API keys: whether a caller may come in, whatever protocol carries the key."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+
+from service.errors import InvalidKey
+
+
+def check_key(keys: Sequence[SecretStr], presented: bytes | None) -> None:
+    """Passes when no keys are configured or ``presented`` is one of them.
+
+    Every key is compared, in constant time, so that timing tells nothing about any of them.
+
+    Raises:
+        InvalidKey: otherwise; the message does not repeat what was presented.
+    """
+    if not keys:
+        return
+    if presented is None:
+        raise InvalidKey("An API key is needed: send it as `Authorization: Bearer KEY`.")
+    matches = [hmac.compare_digest(key.get_secret_value().encode(), presented) for key in keys]
+    if not any(matches):
+        raise InvalidKey("The API key is not valid.")
+
+
+def bearer_key(headers: Headers) -> bytes | None:
+    """The key of an ``Authorization: Bearer KEY`` header."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return key.strip().encode("latin-1") or None  # the bytes as they were sent: headers are read as latin-1

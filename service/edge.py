@@ -1,0 +1,174 @@
+"""The HTTP edge: request ids, API keys, and one envelope for every failure, streaming responses left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.auth import bearer_key, check_key
+from service.errors import InvalidKey, ServiceError
+from service.observability import request_id
+from service.rendering.openai import error_body
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# How long what a refused client still sends is thrown away before the connection is closed: a client
+# that is cut off while it sends may never read the answer.
+_LINGER_S = 2.0
+
+
+class Edge:
+    """ASGI middleware around the whole app.
+
+    Nothing raised here before the response has begun reaches BentoML, whose timeout middleware would
+    keep the client waiting for a first byte until it expires.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], protected: str) -> None:
+        """``protected``: every path below this one needs one of ``keys``."""
+        self._app = app
+        self._keys = keys
+        self._protected = protected
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given_id = headers.get("x-request-id", "")
+        token = request_id.set(given_id if _REQUEST_ID.fullmatch(given_id) else uuid.uuid4().hex)
+        try:
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+            else:
+                await self._answer(scope, headers, _Exchange(headers, receive, send))
+        finally:
+            request_id.reset(token)
+
+    async def _answer(self, scope: Scope, headers: Headers, exchange: _Exchange) -> None:
+        try:
+            if _is_below(scope, self._protected):
+                check_key(self._keys, bearer_key(headers))
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:  # the edge: what is not caught here hangs or shows a traceback
+            if exchange.response_started:
+                raise
+            await error_response(failure_of(error))(scope, exchange.receive, exchange.send)
+
+
+def _is_below(scope: Scope, path: str) -> bool:
+    # As the router sees it: without the prefix that a mount or a proxy has put before it.
+    route_path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return route_path == path or route_path.startswith(path + "/")
+
+
+class _Exchange:
+    """One request and its response: adds the request id, and ends well when the body was not read to its end."""
+
+    def __init__(self, headers: Headers, receive: Receive, send: Send) -> None:
+        self.response_started = False
+        self._receive = receive
+        self._send = send
+        self._body_pending = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._body_pending = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.response_started = True
+            headers = MutableHeaders(raw=list(message.get("headers", [])))
+            headers["X-Request-Id"] = request_id.get()
+            if self._body_pending:
+                headers["Connection"] = "close"
+            await self._send({**message, "headers": headers.raw})
+        elif message["type"] == "http.response.body" and self._body_pending and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            await self._send(message)
+
+    async def _linger(self) -> None:
+        deadline = time.monotonic() + _LINGER_S
+        try:
+            while self._body_pending:
+                await asyncio.wait_for(self.receive(), deadline - time.monotonic())
+        except asyncio.TimeoutError:
+            pass
+
+
+def failure_of(error: Exception) -> ServiceError:
+    """What a client is told about an exception; what is our own fault goes to the log, with its traceback."""
+    if isinstance(error, ServiceError):
+        failure = error
+    elif isinstance(error, HTTPException):
+        failure = _failure(error.detail, error.status_code, _HTTP_CODES.get(error.status_code, "invalid_request"))
+    elif isinstance(error, ClientDisconnect):
+        failure = _failure("The client closed the connection.", 499, "client_disconnected")
+    else:
+        log.error("request failed", exc_info=error)
+        failure = ServiceError("Something went wrong here, not with the request.")
+    if failure.status == 500:
+        failure.message = f"{failure.message.rstrip('.')}. Request id: {request_id.get()}"
+    return failure
+
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def _failure(message: str, status: int, code: str) -> ServiceError:
+    failure = ServiceError(message)
+    failure.status, failure.code = status, code
+    return failure
+
+
+def error_response(failure: ServiceError) -> Response:
+    headers = {}
+    if failure.retry_after_s is not None:
+        headers["Retry-After"] = str(failure.retry_after_s)
+    if isinstance(failure, InvalidKey):
+        headers["WWW-Authenticate"] = "Bearer"
+    body = error_body(failure).model_dump_json()
+    return Response(body, failure.status, headers, media_type="application/json")
+
+
+async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
+    """The result of ``work``, which is cancelled when the client goes away. The body must have been read.
+
+    Raises:
+        ClientDisconnect: the client went away first.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,252 @@
+"""What a transcription request of the OpenAI Audio API may say, and what it comes down to.
+
+A request is read in two steps: ``TranscriptionForm`` checks each field by itself, so that a wrong one is
+refused before the file behind it is read; ``resolve`` checks the fields together once all are known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from runners import catalog
+from service.domain import Hotword, RecognitionOptions
+from service.errors import InvalidRequest, ModelNotFound
+from service.languages import language_code
+from service.rendering.openai import Granularity
+
+ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
+
+# Names that OpenAI's clients send of their own accord; they mean the default model.
+_ALIASES = ("whisper-*", "gpt-4o-*transcribe*", "gpt-transcribe*")
+# A speaker reference is up to 10 s of audio as a data URL: 48 kHz stereo PCM16 fits.
+FIELD_LIMITS = {"known_speaker_references": 3 * 2**20}
+
+
+class ChunkingStrategy(BaseModel):
+    """OpenAI's voice activity settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["auto", "server_vad"]
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    prefix_padding_ms: int | None = Field(default=None, ge=0)
+    silence_duration_ms: int | None = Field(default=None, ge=0)
+
+
+class TranscriptionForm(BaseModel):
+    """The fields of ``POST /v1/audio/transcriptions`` but ``file``. An empty field counts as one not sent."""
+
+    audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of `file`.")
+    model: str = Field(
+        default="",
+        description="A model id of `/v1/models`. Absent, `whisper-1`, other `whisper-*` and "
+        "`gpt-4o-*transcribe*` names mean the default model.",
+    )
+    language: str = Field(
+        default="", description="Language of the audio: ISO-639-1 such as `zh`, or a name such as `Chinese`."
+    )
+    languages: list[str] = Field(
+        default=[], alias="languages[]", description="Languages that the audio may be in, as in `language`."
+    )
+    prompt: str = Field(default="", description="Context: what the recording is about, names that occur in it.")
+    keywords: list[Annotated[str, Field(max_length=200)]] = Field(
+        default=[], alias="keywords[]", description="Words to prefer, for models that can."
+    )
+    temperature: float = Field(
+        default=0, ge=0, le=1, allow_inf_nan=False, description="Accepted; recognition is deterministic."
+    )
+    response_format: ResponseFormat | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Default `verbose_json`; `json` where `include[]=logprobs` is asked for. "
+        "`diarized_json` is not available yet.",
+    )
+    timestamp_granularities: list[Granularity] = Field(
+        default=[], alias="timestamp_granularities[]", description="What `verbose_json` gives times of."
+    )
+    include: list[Literal["logprobs"]] = Field(
+        default=[], alias="include[]", description="`logprobs`: the words' log probabilities, in `json` or a stream."
+    )
+    chunking_strategy: Annotated[
+        ChunkingStrategy | SkipJsonSchema[None], WithJsonSchema({"type": "string", "examples": ["auto"]})
+    ] = Field(
+        default=None,
+        description="`auto`, or `server_vad` settings as JSON or as `chunking_strategy[type]` and so on; "
+        "the settings are checked and not applied.",
+    )
+    known_speaker_names: list[str] = Field(
+        default=[], alias="known_speaker_names[]", max_length=4, description="Not used yet."
+    )
+    known_speaker_references: list[str] = Field(
+        default=[], alias="known_speaker_references[]", max_length=4, description="Not used yet."
+    )
+    stream: bool = Field(default=False, description="Server-sent events: text as segments finish.")
+    enable_speaker_diarization: bool = Field(default=True, description="Not used yet.")
+    word_timestamps: bool = Field(
+        default=True, description="Words with times in `verbose_json`, unless `timestamp_granularities[]` says."
+    )
+    enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
+    enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
+    speaker_count: int | SkipJsonSchema[None] = Field(default=None, ge=1, le=100, description="Not used yet.")
+
+    model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
+
+    @field_validator("chunking_strategy", mode="before")
+    @classmethod
+    def _read_strategy(cls, value: object) -> object:
+        if value == "auto":
+            return {"type": "auto"}
+        if isinstance(value, str):
+            try:
+                return json.loads(value)
+            except (ValueError, RecursionError):
+                raise ValueError("must be `auto` or a JSON object") from None
+        return value
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Sequence[str]]) -> TranscriptionForm:
+        """Reads form fields, in brackets or without.
+
+        Raises:
+            InvalidRequest: a field is given twice or has a value that it can't have; ``param`` names it.
+        """
+        try:
+            return cls.model_validate(_grouped(fields))
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            param = str(problem["loc"][0]).removesuffix("[]")
+            message = problem["msg"].removeprefix("Value error, ")
+            raise InvalidRequest(f"`{param}`: {message}", param=param) from None
+
+
+_LISTS = frozenset(f.alias.removesuffix("[]") for f in TranscriptionForm.model_fields.values() if f.alias)
+
+
+def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """``a[]`` and repeated ``a`` as lists where ``a`` is one, ``a[b]`` as a dict, everything else as it is."""
+    grouped: dict[str, Any] = {}
+    for given_name, values in fields.items():
+        name, _, key = given_name.removesuffix("[]").partition("[")
+        given = [value for value in values if value]
+        if name in _LISTS:
+            grouped.setdefault(name, []).extend(given)
+        elif len(given) > 1 or (given and not key and name in grouped):
+            raise InvalidRequest(f"`{name}` was given more than once.", param=name)
+        elif given and key:
+            settings = grouped.setdefault(name, {})
+            if not isinstance(settings, dict):
+                raise InvalidRequest(f"`{name}` was given both with and without brackets.", param=name)
+            settings[key.removesuffix("]")] = given[0]
+        elif given:
+            grouped[name] = given[0]
+    return grouped
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """What is to be done, free of the form's spellings. ``warnings`` say what of the form has no effect."""
+
+    options: RecognitionOptions
+    audio_address: str
+    response_format: ResponseFormat
+    granularities: tuple[Granularity, ...]
+    logprobs: bool
+    stream: bool
+    warnings: tuple[str, ...]
+
+
+def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequence[str]) -> TranscriptionRequest:
+    """The request that a complete form makes. ``fields`` are those that were sent, ``enabled`` the loaded models.
+
+    Raises:
+        ModelNotFound: the model is not among ``enabled``.
+        InvalidRequest: fields that don't go together, a language that the model doesn't know.
+    """
+    model = resolve_model(form.model, enabled)
+    logprobs = "logprobs" in form.include
+    response_format = form.response_format or ("json" if logprobs else "verbose_json")
+    _check_formats(form, response_format)
+    words = form.word_timestamps and not form.timestamp_granularities
+    granularities = tuple(form.timestamp_granularities) or (("segment", "word") if words else ("segment",))
+    return TranscriptionRequest(
+        options=RecognitionOptions(
+            model=model.id,
+            language=_language(form, model),
+            prompt=form.prompt,
+            hotwords=tuple(Hotword(word) for word in form.keywords),
+            word_timestamps="word" in granularities or response_format in ("srt", "vtt"),
+            punctuation=form.enable_punctuation_prediction,
+            inverse_text_normalization=form.enable_inverse_text_normalization,
+        ),
+        audio_address=form.audio_address,
+        response_format=response_format,
+        granularities=granularities,
+        logprobs=logprobs,
+        stream=form.stream,
+        warnings=tuple(_warnings(form, fields)),
+    )
+
+
+def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
+    """The loaded model that a client's name means. ModelNotFound lists what is loaded."""
+    model_id = name.strip()
+    if not model_id or any(fnmatchcase(model_id.lower(), alias) for alias in _ALIASES):
+        model_id = enabled[0]
+    if model_id in enabled:
+        return catalog.models()[model_id]
+    problem = "is not loaded here" if model_id in catalog.models() else "does not exist"
+    raise ModelNotFound(f"The model `{model_id[:100]}` {problem}; loaded: {', '.join(enabled)}.", param="model")
+
+
+def _check_formats(form: TranscriptionForm, response_format: ResponseFormat) -> None:
+    if response_format == "diarized_json":
+        # The next version tells speakers apart; here is where it starts.
+        raise InvalidRequest("`diarized_json` is not available yet.", param="response_format")
+    if form.stream and response_format in ("srt", "vtt"):
+        raise InvalidRequest(f"`{response_format}` can't be streamed; use `json` or `text`.", param="response_format")
+    if form.timestamp_granularities and (form.stream or response_format != "verbose_json"):
+        raise InvalidRequest(
+            "`timestamp_granularities[]` needs `response_format=verbose_json`, not streamed.",
+            param="timestamp_granularities",
+        )
+    if form.include and not form.stream and response_format != "json":
+        raise InvalidRequest("`include[]=logprobs` needs `response_format=json` or `stream=true`.", param="include")
+
+
+def _language(form: TranscriptionForm, model: catalog.Model) -> str | None:
+    """The code that recognition is told; None when the form leaves it open."""
+    if form.language and form.language.lower() != "auto":
+        return _known_language(form.language, "language", model)
+    codes = [_known_language(name, "languages", model) for name in form.languages]
+    return codes[0] if len(codes) == 1 else None
+
+
+def _known_language(name: str, param: str, model: catalog.Model) -> str:
+    code = language_code(name)
+    if code is None:
+        raise InvalidRequest(f"`{param}`: {name[:100]!r} is no language known here.", param=param)
+    if code not in model.languages:
+        known = ", ".join(model.languages)
+        raise InvalidRequest(f"`{param}`: the model {model.id} knows {known}, not {code}.", param=param)
+    return code
+
+
+def _warnings(form: TranscriptionForm, fields: Mapping[str, object]) -> list[str]:
+    warnings = []
+    if form.keywords:
+        warnings.append("keywords had no effect: the model can't be biased towards words.")
+    if form.known_speaker_names or form.known_speaker_references or form.speaker_count:
+        warnings.append("known_speaker_names, known_speaker_references and speaker_count have no effect yet.")
+    if form.chunking_strategy and form.chunking_strategy.model_fields_set - {"type"}:
+        warnings.append("chunking_strategy settings had no effect: segments follow the model's own VAD.")
+    known = {"file", *TranscriptionForm.model_fields}
+    unknown = sorted({name.partition("[")[0] for name in fields} - known)
+    if unknown:
+        warnings.append(f"Unknown fields had no effect: {', '.join(name[:50] for name in unknown)}.")
+    return warnings

@@ -1,0 +1,199 @@
+"""Uploads: multipart/form-data read as a stream, its fields bounded in memory, its file straight to disk."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from service.errors import AudioTooLarge, InvalidRequest
+
+# What a form may weigh beyond its file: fields, boundaries, headers.
+FORM_OVERHEAD_BYTES = 2**20
+MAX_FIELD_BYTES = 64 * 2**10
+MAX_FIELDS = 64
+# Writing happens in a thread, in pieces large enough that the hand-over doesn't show.
+_WRITE_BYTES = 2**20
+
+Fields = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form as it was sent. ``file_name`` is None when there was no file."""
+
+    fields: Fields = field(default_factory=dict)
+    file_name: str | None = None
+    file_bytes: int = 0
+
+
+@contextmanager
+def temporary_audio_file() -> Iterator[BinaryIO]:
+    """A file on disk that only this user can read and that is gone afterwards, whatever happens."""
+    with tempfile.NamedTemporaryFile(prefix="asr-audio-") as file:
+        yield file
+
+
+async def receive_form(
+    request: Request,
+    into: BinaryIO,
+    *,
+    max_file_bytes: int,
+    field_limits: Mapping[str, int],
+    on_file: Callable[[Fields], None],
+) -> Form:
+    """Reads the form of a request; the part named ``file`` goes to ``into``.
+
+    ``field_limits``: bytes allowed in fields that may be longer than MAX_FIELD_BYTES, by name without
+    brackets. ``on_file`` gets the fields that came before the file, and may raise to refuse it unread.
+
+    Raises:
+        InvalidRequest: not a form, broken, or out of bounds; names the field where there is one.
+        AudioTooLarge: at once when Content-Length says so, else as soon as a limit is passed.
+    """
+    max_body_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
+    if int(request.headers.get("content-length", 0)) > max_body_bytes:
+        raise _too_large(max_file_bytes)
+    parts = _Parts(max_file_bytes, field_limits, on_file)
+    parser = _parser(request.headers.get("content-type", ""), parts)
+    body_bytes = 0
+    async for chunk in request.stream():
+        body_bytes += len(chunk)
+        if body_bytes > max_body_bytes:
+            raise _too_large(max_file_bytes)
+        try:
+            parser.write(chunk)
+        except FormParserError as error:
+            raise InvalidRequest(f"The form can't be read: {error}") from error
+        if len(parts.unwritten) >= _WRITE_BYTES:
+            await asyncio.to_thread(into.write, parts.take_unwritten())
+    if not parts.complete:
+        raise InvalidRequest("The form ends before its closing boundary: the upload was cut off.")
+    await asyncio.to_thread(_write_rest, into, parts.take_unwritten())
+    return Form(parts.fields, parts.file_name, parts.file_bytes)
+
+
+def _write_rest(into: BinaryIO, data: bytearray) -> None:
+    into.write(data)
+    into.flush()
+
+
+def _too_large(max_file_bytes: int) -> AudioTooLarge:
+    return AudioTooLarge(f"The file is larger than the limit of {max_file_bytes / 2**20:g} MB.", param="file")
+
+
+def _parser(content_type: str, parts: _Parts) -> MultipartParser:
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        raise InvalidRequest("The body must be multipart/form-data with a boundary (with curl: -F name=value).")
+    try:
+        return MultipartParser(
+            options[b"boundary"],
+            {
+                "on_part_begin": parts.on_part_begin,
+                "on_header_field": parts.on_header_field,
+                "on_header_value": parts.on_header_value,
+                "on_header_end": parts.on_header_end,
+                "on_headers_finished": parts.on_headers_finished,
+                "on_part_data": parts.on_part_data,
+                "on_part_end": parts.on_part_end,
+                "on_end": parts.on_end,
+            },
+        )
+    except FormParserError as error:
+        raise InvalidRequest(f"The form can't be read: {error}") from error
+
+
+class _Parts:
+    """The parser's callbacks: sorts what comes into fields and the file, and keeps to the limits."""
+
+    def __init__(
+        self, max_file_bytes: int, field_limits: Mapping[str, int], on_file: Callable[[Fields], None]
+    ) -> None:
+        self.fields: Fields = {}
+        self.file_name: str | None = None
+        self.file_bytes = 0
+        self.unwritten = bytearray()
+        self.complete = False
+        self._max_file_bytes = max_file_bytes
+        self._field_limits = field_limits
+        self._on_file = on_file
+        self._count = 0
+        self._header_name = b""
+        self._header_value = b""
+        self._disposition = b""
+        self._name = ""
+        self._in_file = False
+        self._value = bytearray()
+
+    def take_unwritten(self) -> bytearray:
+        taken, self.unwritten = self.unwritten, bytearray()
+        return taken
+
+    def on_part_begin(self) -> None:
+        self._count += 1
+        if self._count > MAX_FIELDS + 1:
+            raise InvalidRequest(f"The form has more than {MAX_FIELDS} fields.")
+        self._disposition = b""
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise InvalidRequest("A part of the form has no name.")
+        self._name = _text(options[b"name"], "a field's name", None)
+        self._in_file = self._name == "file"
+        self._value = bytearray()
+        if self._in_file:
+            if self.file_name is not None:
+                raise InvalidRequest("`file` was given more than once.", param="file")
+            self.file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+            self._on_file(self.fields)
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._in_file:
+            self.file_bytes += end - start
+            if self.file_bytes > self._max_file_bytes:
+                raise _too_large(self._max_file_bytes)
+            self.unwritten += data[start:end]
+            return
+        self._value += data[start:end]
+        name = self._name.partition("[")[0]
+        limit_bytes = self._field_limits.get(name, MAX_FIELD_BYTES)
+        if len(self._value) > limit_bytes:
+            raise InvalidRequest(f"`{name}` is longer than {limit_bytes} bytes.", param=name)
+
+    def on_part_end(self) -> None:
+        if not self._in_file:
+            param = self._name.partition("[")[0]
+            self.fields.setdefault(self._name, []).append(_text(bytes(self._value), f"`{param}`", param))
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+def _text(data: bytes, what: str, param: str | None) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The text of {what} is not UTF-8.", param=param) from None
+    if "\0" in text:
+        raise InvalidRequest(f"The text of {what} has a NUL byte.", param=param)
+    return text
