@@ -10,10 +10,15 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import ipaddress
+import itertools
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -30,14 +35,15 @@ _DRAIN_S = 60
 _STOP_S = _DRAIN_S + 15  # past it, what is left is killed
 _MARK = "ASR_SERVER_ID"
 _WORKER_MODULE = "_bentoml_impl.worker.service"
-_KEPT_LINES = 60
+_KEPT_LINES = 200
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 
 
 class LaunchSettings(Settings):
     """Where the service listens, on top of the service's settings."""
 
     host: IPvAnyAddress = Field(
-        default=IPvAnyAddress("0.0.0.0"), validate_default=False, description="Address to listen on; 127.0.0.1: this machine only."  # type: ignore[operator]
+        default=ipaddress.IPv4Address("0.0.0.0"), description="Address to listen on; 127.0.0.1: this machine only."
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
 
@@ -50,51 +56,49 @@ class Server:
     """`bentoml serve` and every process it starts, recognised by a mark in their environment."""
 
     def __init__(self, target: str, settings: LaunchSettings) -> None:
-        self._target = target
         self._settings = settings
         self._mark = uuid.uuid4().hex
         self._last_lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._workers: dict[int, str] = {}
-
-    async def start(self) -> None:
-        host, port = str(self._settings.host), self._settings.port
+        host, port = str(settings.host), settings.port
         environment = {
             "BENTOML_DO_NOT_TRACK": "True",
             "PYTHONUNBUFFERED": "1",
             **os.environ,
-            "ENABLED_MODELS": ",".join(self._settings.enabled_models),
+            "ENABLED_MODELS": ",".join(settings.enabled_models),
             _MARK: self._mark,
         }
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bentoml", "serve", self._target, "--host", host, "--port", str(port)),
-            *("--timeout-graceful-shutdown", str(_DRAIN_S)),
+        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", host, "--port", str(port)]
+        self._process = subprocess.Popen(
+            [*command, "--timeout-graceful-shutdown", str(_DRAIN_S)],
             cwd=PROJECT_ROOT,
             env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # Ctrl-C reaches the launcher only, which stops the server in order
-            limit=2**24,
         )
-        self._output = asyncio.create_task(self._copy_output())
+        self._output = threading.Thread(target=self._copy_output, name="output", daemon=True)
+        self._output.start()
 
-    async def _copy_output(self) -> None:
+    def _copy_output(self) -> None:
         assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            text = line.decode(errors="replace")
-            self._last_lines.append(text)
-            sys.stdout.write(text)
+        for line in self._process.stdout:
+            self._last_lines.append(line)
+            sys.stdout.write(line)
             sys.stdout.flush()
 
     async def exited(self) -> int:
-        return await self._process.wait()
+        return await asyncio.to_thread(self._process.wait)
 
     async def ready(self) -> None:
         """Returns once `/readyz` answers 200; StartFailed when one of the server's processes dies before."""
         host = "127.0.0.1" if self._settings.host.is_unspecified else str(self._settings.host)
         url = f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}/readyz"
         started = shown = time.monotonic()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as client:
             while True:
                 self._check_workers()
                 with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError):
@@ -122,11 +126,10 @@ class Server:
         """The last exception's message in the output: what follows the frames of its traceback."""
         lines = list(self._last_lines)
         for start in range(len(lines) - 1, -1, -1):
-            if lines[start].startswith("Traceback"):
-                message = [line for line in lines[start + 1 :] if line.strip()]
-                while message and message[0].startswith("  "):
-                    message.pop(0)
-                return ":\n" + "".join(message[:12]).rstrip()
+            if "Traceback (most recent call last)" in lines[start]:
+                after = itertools.dropwhile(lambda line: line.startswith("  "), lines[start + 1 :])
+                message = itertools.takewhile(lambda line: line.strip() and not _RECORD.match(line), after)
+                return ":\n" + "".join(message).rstrip()
         return "; its last lines are above"
 
     def terminate(self) -> None:
@@ -139,9 +142,8 @@ class Server:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        await self._process.wait()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._output, 5)
+        await self.exited()
+        self._output.join(timeout=5)
         return len(left)
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -162,7 +164,8 @@ def read_settings() -> LaunchSettings:
         if "enabled_models" not in settings.model_fields_set:
             settings = LaunchSettings(enabled_models="demo")  # type: ignore[arg-type]
     except ValidationError as error:
-        sys.stderr.write(f"wrong setting: {describe_problems(error)}\n")
+        for problem in describe_problems(error).splitlines():
+            sys.stderr.write(f"wrong setting: {problem}\n")
         raise SystemExit(2) from None
     return settings
 
@@ -174,7 +177,9 @@ def check_port(settings: LaunchSettings) -> None:
         try:
             probe.bind((str(settings.host), settings.port))
         except OSError as error:
-            sys.exit(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with PORT=…")
+            sys.exit(
+                f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with PORT=…"
+            )
 
 
 def welcome(settings: LaunchSettings, seconds: float) -> str:
@@ -208,7 +213,6 @@ async def serve(target: str, settings: LaunchSettings) -> int:
     say(f"Loading {', '.join(settings.enabled_models)} …")
     began = time.monotonic()
     server = Server(target, settings)
-    await server.start()
     exited: asyncio.Task[object] = asyncio.create_task(server.exited())
     ready: asyncio.Task[object] = asyncio.create_task(server.ready())
     stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())

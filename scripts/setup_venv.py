@@ -16,7 +16,9 @@ SUPPORTED = ((3, 10), (3, 13))
 def main() -> None:
     venv, requirements = Path(sys.argv[1]), Path(sys.argv[2])
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
-        sys.exit(f"Python 3.10 to 3.13 is needed, this is {sys.version.split()[0]}; choose one: make PYTHON=python3.11 …")
+        sys.exit(
+            f"Python 3.10 to 3.13 is needed, this is {sys.version.split()[0]}; choose one: make PYTHON=python3.11 …"
+        )
     if not (venv / "bin" / "pip").exists():
         print(f"Making {venv} with Python {sys.version.split()[0]} …", flush=True)
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], capture_output=True, text=True)
@@ -30,8 +32,7 @@ def main() -> None:
 
 def install(venv: Path, requirements: Path) -> None:
     """Installs ``requirements``, showing how far it is; ends the process with pip's last lines on failure."""
-    wanted = sum(1 for line in requirements.read_text(encoding="utf-8").splitlines() if "==" in line)
-    print(f"Installing {requirements} (up to {wanted} packages; the first time takes some minutes) …", flush=True)
+    print(f"Installing {requirements} (the first time takes some minutes) …", flush=True)
     started = time.monotonic()
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     with subprocess.Popen(
@@ -44,7 +45,7 @@ def install(venv: Path, requirements: Path) -> None:
         output, fetched = [], 0
         for line in pip.stdout:
             output.append(line.rstrip())
-            if line.startswith("Collecting "):
+            if line.startswith(("Collecting ", "Processing ")):
                 fetched += 1
                 if fetched % 25 == 0:
                     print(f"  {fetched} packages fetched, {time.monotonic() - started:.0f} s", flush=True)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import IO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -35,7 +35,7 @@ class Form:
 
 
 @contextmanager
-def temporary_audio_file() -> Iterator[BinaryIO]:
+def temporary_audio_file() -> Iterator[IO[bytes]]:
     """A file on disk that only this user can read and that is gone afterwards, whatever happens."""
     with tempfile.NamedTemporaryFile(prefix="asr-audio-") as file:
         yield file
@@ -43,7 +43,7 @@ def temporary_audio_file() -> Iterator[BinaryIO]:
 
 async def receive_form(
     request: Request,
-    into: BinaryIO,
+    into: IO[bytes],
     *,
     max_file_bytes: int,
     field_limits: Mapping[str, int],
@@ -80,7 +80,7 @@ async def receive_form(
     return Form(parts.fields, parts.file_name, parts.file_bytes)
 
 
-def _write_rest(into: BinaryIO, data: bytearray) -> None:
+def _write_rest(into: IO[bytes], data: bytearray) -> None:
     into.write(data)
     into.flush()
 
@@ -114,9 +114,7 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
 class _Parts:
     """The parser's callbacks: sorts what comes into fields and the file, and keeps to the limits."""
 
-    def __init__(
-        self, max_file_bytes: int, field_limits: Mapping[str, int], on_file: Callable[[Fields], None]
-    ) -> None:
+    def __init__(self, max_file_bytes: int, field_limits: Mapping[str, int], on_file: Callable[[Fields], None]) -> None:
         self.fields: Fields = {}
         self.file_name: str | None = None
         self.file_bytes = 0

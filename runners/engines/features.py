@@ -51,7 +51,7 @@ def stack_frames(features: torch.Tensor, m: int, n: int) -> torch.Tensor:
     count = len(features)
     centres = torch.arange(0, count, n)[:, None]
     index = (centres + torch.arange(m)[None] - (m - 1) // 2).clamp_(0, count - 1)
-    return features[index].reshape(len(index), -1)
+    return features[index].reshape(len(index), m * features.shape[1])
 
 
 @functools.cache

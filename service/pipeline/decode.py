@@ -7,6 +7,7 @@ below and opens no video decoder.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import math
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
 import av
@@ -45,7 +47,7 @@ _KNOWN = "wav, mp3, m4a, aac, flac, ogg, opus, webm, amr, wma, aiff, caf or a vi
 _RATES_HZ = range(4_000, 768_001)
 _MAX_CHANNELS = 64
 # The index of a day-long video fits the first; the second bounds one packet (and video between two of audio).
-_HEADER_BYTES = 256 << 20
+_HEADER_BYTES = 96 << 20
 _PACKET_BYTES = 64 << 20
 _SLICE_SAMPLES = 1 << 16
 # Opus in discontinuous transmission stays above this; a header that claims less is taken for a lie.
@@ -107,7 +109,7 @@ def probe(source: AudioSource) -> float | None:
     """
     if source.raw is not None:
         _check_raw(source.raw)
-        return os.path.getsize(source.path) / (2 * source.raw.channels * source.raw.sample_rate_hz)
+        return Path(source.path).stat().st_size / (2 * source.raw.channels * source.raw.sample_rate_hz)
     with _opened(source.path) as opened:
         return opened.announced_s()
 
@@ -147,7 +149,10 @@ class _BoundedFile:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except OSError:  # corrupt headers point before the start; ffmpeg expects a code, not an exception
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return self._file.tell()
@@ -181,7 +186,7 @@ class _Opened:
 
 @contextmanager
 def _opened(path: str) -> Iterator[_Opened]:
-    size_bytes = os.path.getsize(path)
+    size_bytes = Path(path).stat().st_size
     if not size_bytes:
         raise UndecodableAudio("The file is empty.")
     options = {
@@ -190,7 +195,7 @@ def _opened(path: str) -> Iterator[_Opened]:
         "protocol_whitelist": "none",
         "max_size": "8192",  # wav: fewer, larger packets; measured fastest
     }
-    with open(path, "rb", buffering=0) as raw_file:
+    with Path(path).open("rb", buffering=0) as raw_file:
         file = _BoundedFile(raw_file)
         try:
             # Titles in whatever encoding must not stop a recording, hence metadata_errors.
@@ -204,6 +209,8 @@ def _opened(path: str) -> Iterator[_Opened]:
                     "The file is a video without sound." if container.streams.video else "The file holds no audio."
                 )
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise UndecodableAudio(f"The file's audio codec is not supported; send {_KNOWN}.")
             for other in container.streams:
                 if other is not stream:
                     other.discard = Discard.all
@@ -242,6 +249,9 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
                     yield read
         except av.FFmpegError as error:
             _log.info("Audio ends early: %s", error.strerror)
+        except IndexError:
+            # PyAV 18 stumbles at the very end over streams that a corrupt MPEG-TS or FLV announced on the way.
+            _log.info("Audio ends among streams that the header did not announce")
         if opened.file.exhausted:
             raise UndecodableAudio("The file holds a single packet that is too large to be audio.")
         if failed >= max(decoded, 1):
@@ -293,7 +303,7 @@ def _raw_frames(path: str, raw: RawPcm) -> Iterator[_Frame]:
     """Headerless PCM16; bytes after the last whole sample of all channels are dropped."""
     _check_raw(raw)
     frame_bytes = 2 * raw.channels
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while data := file.read(frame_bytes * raw.sample_rate_hz):
             samples = np.frombuffer(data, "<i2", len(data) // frame_bytes * raw.channels)
             yield _Frame(raw.sample_rate_hz, raw.channels, (samples,))
@@ -328,10 +338,10 @@ def _joined(frames: Iterable[_Frame], least_samples: int) -> Iterator[list[NDArr
         pending.append(frame.planes)
         held += len(frame.planes[0]) * len(frame.planes)
         if held >= least_samples:
-            yield [np.concatenate(plane) for plane in zip(*pending)]
+            yield [np.concatenate(plane) for plane in zip(*pending, strict=True)]
             pending, held = [], 0
     if held:
-        yield [np.concatenate(plane) for plane in zip(*pending)]
+        yield [np.concatenate(plane) for plane in zip(*pending, strict=True)]
 
 
 def _means(
@@ -350,7 +360,7 @@ def _means(
             total = split[0][start : start + _SLICE_SAMPLES].astype(np.float32)
             for channel in split[1:]:
                 total += channel[start : start + _SLICE_SAMPLES].astype(np.float32)
-        mean = (total - np.float32(zero * channels)) / np.float32(full_scale * channels)
+            mean = (total - np.float32(zero * channels)) / np.float32(full_scale * channels)
         if dtype.kind == "f":
             mean = np.clip(np.nan_to_num(mean, copy=False, nan=0.0, posinf=0.0, neginf=0.0), -1, 1)
         yield mean

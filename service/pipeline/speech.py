@@ -59,6 +59,12 @@ class UtteranceFinder:
         self._forget()
         return utterances
 
+    @property
+    def settled_ms(self) -> int:
+        """No utterance yet to come begins before this time."""
+        open_start_ms = self._merger.open_start_ms
+        return self._endpointer.settled_ms if open_start_ms is None else open_start_ms
+
     def _block(self, is_last: bool) -> VadBlock:
         """The audio of all frames not yet scored, with the context they need."""
         context_frames = min(self._scored_frames, self._options.context_frames)
@@ -79,9 +85,7 @@ class UtteranceFinder:
     def _forget(self) -> None:
         """Drops audio before anything that can still be asked for: open regions, open groups, VAD context."""
         context = max(0, self._scored_frames - self._options.context_frames) * _FRAME_SAMPLES
-        needed = min(self._endpointer.settled_ms * SAMPLES_PER_MS, context)
-        if (open_start_ms := self._merger.open_start_ms) is not None:
-            needed = min(needed, open_start_ms * SAMPLES_PER_MS)
+        needed = min(self.settled_ms * SAMPLES_PER_MS, context)
         if needed > self._audio_start:
             self._audio = self._audio[needed - self._audio_start :]
             self._audio_start = needed

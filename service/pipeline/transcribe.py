@@ -85,7 +85,8 @@ class Transcription:
         self._options = options
         self._model = catalog.models()[options.model]
         self._samples = 0
-        self._found: asyncio.Queue[_Found | None] = asyncio.Queue()
+        # utterances in order; between them, the time before which no further one begins; None at the end
+        self._found: asyncio.Queue[_Found | int | None] = asyncio.Queue()
         self._in_flight = asyncio.Semaphore(_UTTERANCES_IN_FLIGHT)
         self._recognitions: set[asyncio.Task[Recognition]] = set()
         self._segments: list[Segment] = []
@@ -135,6 +136,7 @@ class Transcription:
                     for utterance in await finder.accept(pcm, is_last=is_last):
                         await self._in_flight.acquire()
                         self._found.put_nowait(_Found(utterance.span, self._recognise(utterance.pcm)))
+                    self._found.put_nowait(finder.settled_ms)
         finally:
             self._found.put_nowait(None)
 
@@ -182,9 +184,11 @@ class Transcription:
         merger = GreedyMerger(int(1000 * self._limits.max_segment_s), LONGEST_PAUSE_IN_SEGMENT_MS)
         waiting: collections.deque[_Found] = collections.deque()
         while (found := await self._found.get()) is not None:
-            if closed := merger.add(found.span):
+            closed = merger.close_before(found) if isinstance(found, int) else merger.add(found.span)
+            if closed:
                 yield [waiting.popleft() for _ in closed]
-            waiting.append(found)
+            if isinstance(found, _Found):
+                waiting.append(found)
         if waiting:
             yield list(waiting)
 

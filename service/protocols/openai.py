@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, BinaryIO, Literal, cast
+from typing import IO, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
@@ -128,16 +128,14 @@ def _counted() -> Iterator[None]:
 
 async def _check_ready(serving: Serving) -> None:
     try:
-        ready = await asyncio.wait_for(
-            serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S
-        )
+        ready = await asyncio.wait_for(serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S)
     except asyncio.TimeoutError:
         ready = False
     if not ready:
         raise NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)
 
 
-async def _receive(request: Request, settings: Settings, file: BinaryIO) -> tuple[TranscriptionRequest, AudioSource]:
+async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[TranscriptionRequest, AudioSource]:
     """The form, read and understood, with its audio in ``file``."""
 
     def check_early(fields: Fields) -> None:

@@ -93,9 +93,19 @@ class TranscriptionForm(BaseModel):
     )
     enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
     enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
-    speaker_count: int | SkipJsonSchema[None] = Field(default=None, ge=1, le=100, description="Not used yet.")
+    speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
+        default=None, description="Not used yet."
+    )
 
     model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
+
+    @field_validator("response_format")
+    @classmethod
+    def _refuse_diarization(cls, value: str | None) -> str | None:
+        # Goes when speakers are told apart, together with the speaker fields' warning in _warnings.
+        if value == "diarized_json":
+            raise ValueError("`diarized_json` is not available yet")
+        return value
 
     @field_validator("chunking_strategy", mode="before")
     @classmethod
@@ -205,9 +215,6 @@ def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
 
 
 def _check_formats(form: TranscriptionForm, response_format: ResponseFormat) -> None:
-    if response_format == "diarized_json":
-        # The next version tells speakers apart; here is where it starts.
-        raise InvalidRequest("`diarized_json` is not available yet.", param="response_format")
     if form.stream and response_format in ("srt", "vtt"):
         raise InvalidRequest(f"`{response_format}` can't be streamed; use `json` or `text`.", param="response_format")
     if form.timestamp_granularities and (form.stream or response_format != "verbose_json"):

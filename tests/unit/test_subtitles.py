@@ -208,7 +208,7 @@ def test_two_lines_are_balanced_and_break_at_the_comma_if_there_is_one() -> None
 
 def test_a_bare_number_is_no_line_of_its_own_at_the_end() -> None:
     # pysubs2 takes a number on a last line for the number of a cue that follows.
-    said = transcript(spoken("您的订单号码是下面这一个 03572100000123456789"))
+    said = transcript(spoken("下面是您的订单的编号 0357210000012345678900"))
     for text, format_ in ((srt(said), "srt"), (vtt(said), "vtt")):
         (event,) = pysubs2.SSAFile.from_string(text, format_=format_).events
         assert letters(event.plaintext) == letters(said.text)

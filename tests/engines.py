@@ -1,0 +1,38 @@
+"""The real runners without BentoML between: what unit tests of the pipeline run on."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from typing import Any
+
+# One model pack for every test of the process, whatever the caller's environment says.
+os.environ["ENABLED_MODELS"] = "demo"
+
+from runners.paraformer import ParaformerRunner
+from runners.vad import VadRunner
+from service.inference import Runners
+
+DEMO = "paraformer-demo"
+
+
+class AsyncProxy:
+    """A runner's methods as coroutines, as BentoML's proxies offer them."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._runner, name)
+        return lambda *args: asyncio.to_thread(method, *args)
+
+
+@functools.cache
+def runner_instances() -> tuple[Any, Any]:
+    return VadRunner(), ParaformerRunner()
+
+
+def in_process_runners() -> Runners:
+    vad, paraformer = runner_instances()
+    return Runners(AsyncProxy(vad), AsyncProxy(paraformer))

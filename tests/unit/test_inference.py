@@ -1,0 +1,75 @@
+"""Runner calls survive a runner's restart, and give up with an honest error."""
+
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from bentoml.exceptions import InternalServerError, ServiceUnavailable
+
+from runners.interface import Recognition
+from service import inference
+from service.errors import NotReady, RecognitionFailed
+from service.inference import Runners
+
+pytestmark = pytest.mark.asyncio
+PCM = np.zeros(1600, np.int16)
+
+
+class Runner:
+    """Fails with each of ``failures`` in turn, then answers."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.calls = 0
+
+    async def recognise(self, items: list[Any]) -> list[Recognition]:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return [Recognition(tokens=["好"], ids=[5], starts_ms=[0], ends_ms=[90], logprobs=[-0.1])]
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_RETRY_PAUSE_S", 0.0)
+
+
+async def recognise(runner: Runner) -> list[str]:
+    return (await Runners(None, runner).recognise("m", PCM)).tokens
+
+
+def disconnected() -> Exception:
+    return aiohttp.ServerDisconnectedError()
+
+
+async def test_a_connection_lost_in_the_middle_is_tried_once_more() -> None:
+    runner = Runner(disconnected())
+    assert await recognise(runner) == ["好"]
+    assert runner.calls == 2
+
+
+async def test_an_utterance_that_kills_its_runner_twice_is_not_tried_again() -> None:
+    runner = Runner(disconnected(), disconnected())
+    with pytest.raises(NotReady) as caught:
+        await recognise(runner)
+    assert caught.value.retry_after_s
+    assert runner.calls == 2
+
+
+async def test_a_runner_that_is_away_is_waited_for() -> None:
+    runner = Runner(*[ServiceUnavailable("starting")] * 5)
+    assert await recognise(runner) == ["好"]
+
+
+async def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_RUNNER_RETURN_S", 0.0)
+    with pytest.raises(NotReady):
+        await recognise(Runner(*[ServiceUnavailable("starting")] * 5))
+
+
+async def test_a_failure_inside_the_runner_is_not_repeated() -> None:
+    runner = Runner(InternalServerError("boom"))
+    with pytest.raises(RecognitionFailed):
+        await recognise(runner)
+    assert runner.calls == 1

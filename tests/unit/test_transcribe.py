@@ -1,0 +1,170 @@
+"""The pipeline over the real runners in one process: times, order, overlap, cleaning up."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from service.domain import AudioSource, RecognitionOptions, Transcript
+from service.errors import NotReady, RecognitionFailed, UndecodableAudio
+from service.inference import Runners
+from service.pipeline.transcribe import Limits, Transcriber
+from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
+from tests.speech import RECORDINGS, error_rate, noise, silence
+
+pytestmark = pytest.mark.asyncio
+OPTIONS = RecognitionOptions(DEMO)
+
+
+def transcriber(max_segment_s: float = 90.0, runners: Runners | None = None) -> Transcriber:
+    made = Transcriber(Limits(max_segment_s, 3600.0))
+    made.bind(runners or in_process_runners())
+    return made
+
+
+async def transcribe(path: Path, options: RecognitionOptions = OPTIONS, max_segment_s: float = 90.0) -> Transcript:
+    return await transcriber(max_segment_s).start(AudioSource(str(path)), options).finish()
+
+
+def write(path: Path, *parts: np.ndarray) -> Path:
+    soundfile.write(path, np.concatenate(parts), 16_000)
+    return path
+
+
+async def test_speech_becomes_punctuated_text() -> None:
+    transcript = await transcribe(RECORDINGS["weather"].path)
+    assert transcript.text == "今天天气怎么样？"
+    assert transcript.language == "zh"
+    assert transcript.duration_s == pytest.approx(RECORDINGS["weather"].duration_s, abs=0.01)
+
+
+async def test_numbers_are_written_as_figures_unless_told_otherwise() -> None:
+    recording = RECORDINGS["numbers"]
+    assert (await transcribe(recording.path)).text == "一共305元。"
+    spoken = RecognitionOptions(DEMO, inverse_text_normalization=False)
+    assert (await transcribe(recording.path, spoken)).text == "一共三百零五元。"
+
+
+async def test_punctuation_can_be_left_out() -> None:
+    options = RecognitionOptions(DEMO, punctuation=False)
+    assert (await transcribe(RECORDINGS["service"].path, options)).text == "好的请稍等"
+
+
+@pytest.mark.parametrize("name", [f"short-{i}" for i in range(5)])
+async def test_short_answers_survive(name: str) -> None:
+    recording = RECORDINGS[name]
+    assert (await transcribe(recording.path)).text == recording.text
+
+
+async def test_a_dialogue_is_understood() -> None:
+    recording = RECORDINGS["dialogue"]
+    options = RecognitionOptions(DEMO, inverse_text_normalization=False)
+    assert error_rate(recording.text, (await transcribe(recording.path, options)).text) <= 0.05
+
+
+async def test_times_count_from_the_start_of_the_file(tmp_path: Path) -> None:
+    speech = RECORDINGS["weather"]
+    path = write(tmp_path / "late.wav", silence(30), speech.pcm, silence(20), speech.pcm)
+    first, second = (await transcribe(path)).segments
+    truth = speech.sentences[0]
+    for segment, offset_s in ((first, 30.0), (second, 50.0 + speech.duration_s)):
+        assert segment.start_s == pytest.approx(offset_s + truth.start_s, abs=0.3)
+        assert segment.end_s == pytest.approx(offset_s + truth.end_s, abs=0.3)
+        assert segment.words[0].start_s == pytest.approx(offset_s + truth.start_s, abs=0.15)
+        assert all(segment.start_s <= w.start_s <= w.end_s <= segment.end_s for w in segment.words)
+        assert all(a.end_s <= b.start_s for a, b in zip(segment.words, segment.words[1:], strict=False))
+
+
+async def test_a_pause_over_three_seconds_ends_a_segment() -> None:
+    assert len((await transcribe(RECORDINGS["long-pause"].path)).segments) == 2
+
+
+async def test_shorter_pauses_do_not() -> None:
+    assert len((await transcribe(RECORDINGS["dialogue"].path)).segments) == 1
+
+
+async def test_segments_are_at_most_max_segment_sec_long() -> None:
+    transcript = await transcribe(RECORDINGS["dialogue"].path, max_segment_s=10.0)
+    assert len(transcript.segments) > 3
+    assert all(s.end_s - s.start_s <= 10.0 for s in transcript.segments)
+    assert [s.index for s in transcript.segments] == list(range(len(transcript.segments)))
+
+
+async def test_segments_lose_nothing() -> None:
+    whole = await transcribe(RECORDINGS["dialogue"].path)
+    pieces = await transcribe(RECORDINGS["dialogue"].path, max_segment_s=10.0)
+    assert error_rate(whole.text, pieces.text) <= 0.05
+
+
+@pytest.mark.parametrize("audio", [silence(3), noise(3), silence(0.05), silence(0.001)], ids=["silence", "noise", "50ms", "1ms"])
+async def test_without_speech_the_transcript_is_empty_and_its_duration_true(tmp_path: Path, audio: np.ndarray) -> None:
+    transcript = await transcribe(write(tmp_path / "quiet.wav", audio))
+    assert (transcript.text, transcript.segments) == ("", ())
+    assert transcript.duration_s == len(audio) / 16_000
+
+
+async def test_segments_arrive_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", RECORDINGS["weather"].pcm, silence(600))
+    transcription = transcriber().start(AudioSource(str(path)), OPTIONS)
+    async for _ in transcription:
+        assert transcription.transcript.duration_s < 300
+    assert transcription.transcript.duration_s > 600
+
+
+async def test_many_at_once_get_what_each_gets_alone() -> None:
+    names = [n for n in RECORDINGS if n.startswith(("sentence", "short"))]
+    alone = {name: await transcribe(RECORDINGS[name].path) for name in names}
+    together = await asyncio.gather(*(transcribe(RECORDINGS[name].path) for name in names * 4))
+    assert list(together) == [alone[name] for name in names * 4]
+
+
+async def test_what_is_no_audio_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "letter.wav"
+    path.write_bytes(b"Dear sir, this is not audio at all. " * 1000)
+    with pytest.raises(UndecodableAudio):
+        await transcribe(path)
+
+
+async def test_before_the_runners_are_bound_a_client_is_asked_to_wait() -> None:
+    with pytest.raises(NotReady) as caught:
+        Transcriber(Limits(90, 3600)).start(AudioSource("x"), OPTIONS)
+    assert caught.value.retry_after_s
+
+
+class FailingRecogniser(AsyncProxy):
+    """The real runner, except that the first ``failures`` utterances come back as failed."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(runner_instances()[1])
+        self.failures = failures
+
+    async def recognise(self, items: list) -> list:
+        results = await asyncio.to_thread(self._runner.recognise, items)
+        if self.failures:
+            self.failures -= 1
+            results[0].error = "RuntimeError: out of luck"
+        return results
+
+
+async def test_an_utterance_that_fails_once_is_recognised_the_second_time() -> None:
+    runners = Runners(AsyncProxy(runner_instances()[0]), FailingRecogniser(1))
+    transcript = await transcriber(runners=runners).start(AudioSource(str(RECORDINGS["weather"].path)), OPTIONS).finish()
+    assert transcript.text == "今天天气怎么样？"
+
+
+async def test_an_utterance_that_fails_twice_fails_the_request() -> None:
+    runners = Runners(AsyncProxy(runner_instances()[0]), FailingRecogniser(1000))
+    transcription = transcriber(runners=runners).start(AudioSource(str(RECORDINGS["dialogue"].path)), OPTIONS)
+    with pytest.raises(RecognitionFailed):
+        await transcription.finish()
+
+
+async def test_a_client_that_leaves_stops_the_work(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", *[RECORDINGS["dialogue"].pcm] * 20)
+    before = asyncio.all_tasks()
+    segments = aiter(transcriber(max_segment_s=10.0).start(AudioSource(str(path)), OPTIONS))
+    await anext(segments)
+    await segments.aclose()
+    assert asyncio.all_tasks() == before
