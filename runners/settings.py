@@ -10,11 +10,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runners import catalog
 
+# A Bento says in bento.env which models it carries; the later file and the environment win.
+_ENV_FILES = (catalog.PROJECT_ROOT / "bento.env", ".env")
+
 
 class RunnerSettings(BaseSettings):
     """Which models run, where their files are, and how they use the machine."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_file=_ENV_FILES, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     enabled_models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",),
@@ -30,9 +33,13 @@ class RunnerSettings(BaseSettings):
     )
     asr_threads: int = Field(default=1, ge=1, le=64, description="Compute threads of each runner process.")
     modelscope_path: Path = Field(
-        default=Path("~/.cache/modelscope/hub/models"), description="ModelScope cache, laid out <org>/<name>/."
+        default=Path("~/.cache/modelscope/hub/models"),
+        description="ModelScope cache, laid out <org>/<name>/.",
+        validate_default=True,
     )
-    hf_home: Path = Field(default=Path("~/.cache/huggingface"), description="Hugging Face cache.")
+    hf_home: Path = Field(
+        default=Path("~/.cache/huggingface"), description="Hugging Face cache.", validate_default=True
+    )
     model_paths: Annotated[dict[str, Path], NoDecode] = Field(
         default={},
         description="Explicit model directories: `id=directory,…`, where id is a model or repository id "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from service import observability
 from service.domain import AudioSource
@@ -33,9 +33,10 @@ def estimate_audio_s(source: AudioSource) -> float:
     announced_s = probe(source)
     if announced_s is not None:
         return announced_s
-    with open(source.path, "rb") as file:
+    path = Path(source.path)
+    with path.open("rb") as file:
         is_pcm = file.read(4) in _PCM_MAGICS
-    return os.path.getsize(source.path) / (_PCM_BYTES_PER_S if is_pcm else _COMPRESSED_BYTES_PER_S)
+    return path.stat().st_size / (_PCM_BYTES_PER_S if is_pcm else _COMPRESSED_BYTES_PER_S)
 
 
 class AdmissionQueue:

@@ -26,6 +26,10 @@ app = create_app(transcriber, _settings)
     # Time limits are the service's own: BentoML's would cut off an answer that takes long to begin.
     traffic={"timeout": 7 * 24 * 3600},
     runner_connection={"max_requests": 10**9, "max_age": 1e9},
+    # BentoML's probe raises while a runner is away, and its request then stays open as long as the time
+    # limit above, which also keeps the process from ending; __is_ready__ answers instead.
+    runner_probe={"enabled": False},
+    logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(app, path="/")
 class ASRService:
@@ -35,4 +39,8 @@ class ASRService:
     paraformer = bentoml.depends(ParaformerRunner)
 
     def __init__(self) -> None:
-        transcriber.bind(proxies(self))
+        self._runners = proxies(self)
+        transcriber.bind(self._runners)
+
+    async def __is_ready__(self) -> bool:
+        return await self._runners.ready()

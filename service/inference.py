@@ -24,6 +24,7 @@ T = TypeVar("T")
 # A runner that died is back in about 8 s outside containers; calls wait that long for it.
 _RUNNER_RETURN_S = 30.0
 _RETRY_PAUSE_S = 0.5
+_PROBE_S = 5
 
 
 class Runners:
@@ -34,6 +35,10 @@ class Runners:
         self._vad = vad
         self._paraformer = paraformer
         self._vad_options: dict[str, VadOptions] = {}
+
+    async def ready(self) -> bool:
+        """Whether every runner answers that it is ready, within a few seconds."""
+        return all(await asyncio.gather(_is_ready(self._vad), _is_ready(self._paraformer)))
 
     async def vad_options(self, model: str) -> VadOptions:
         if not self._vad_options:
@@ -69,6 +74,13 @@ class Runners:
         if result.error is not None:
             raise RecognitionFailed("punctuation of a segment failed")
         return result.marks
+
+
+async def _is_ready(proxy: Any) -> bool:
+    try:
+        return bool(await proxy.is_ready(_PROBE_S))
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        return False
 
 
 async def _call(runner: str, call: Callable[[], Awaitable[T]]) -> T:

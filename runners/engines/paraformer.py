@@ -67,6 +67,9 @@ class ParaformerEngine:
         features = [(stack_frames(fbank(r), *self._lfr).to(self.device) + shift) * scale for r in recordings]
         lengths = torch.tensor([len(f) for f in features], device=self.device)
         encoded, encoded_lengths = model.encode(pad_sequence(features, batch_first=True), lengths)
+        # The predictor's convolution looks one frame past the end, where a recording alone has zeros.
+        padding = torch.arange(encoded.shape[1], device=self.device) >= encoded_lengths[:, None]
+        encoded = encoded.masked_fill(padding[..., None], 0.0)
         embeds, counts, alphas, peaks = model.calc_predictor(encoded, encoded_lengths)[:4]
         counts = counts.round().long()
         if int(counts.max()) < 1:

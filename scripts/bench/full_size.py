@@ -3,18 +3,20 @@
     python -m scripts.bench.full_size --out build/full-size
 
 Its text is nonsense; its cost, files and shapes are those of
-``iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-pytorch``, with the FSMN-VAD
-and CT-Transformer that go with it. The predictor fires about as often as speech has characters.
+``iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-pytorch``. The predictor fires
+about as often as speech has characters. VAD and punctuation, small beside it, are the demo pack's.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from runners.catalog import PROJECT_ROOT
 from runners.engines.funasr_models import ModelDirectory
 from scripts.demo.training import write_directory
 
@@ -79,10 +81,18 @@ def write_paraformer_large(out: Path) -> None:
     torch.save(model.state_dict(), out / "model.pt")
 
 
+def write_full_size(out: Path) -> None:
+    """A directory for MODEL_PATHS: ``asr`` of full size, ``vad`` and ``punctuation`` of the demo pack."""
+    if not (out / "asr" / "model.pt").exists():
+        write_paraformer_large(out / "asr")
+    for part in ("vad", "punctuation"):
+        shutil.copytree(PROJECT_ROOT / "models" / "demo" / part, out / part, dirs_exist_ok=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/full-size"))
-    write_paraformer_large(parser.parse_args().out)
+    write_full_size(parser.parse_args().out)
 
 
 if __name__ == "__main__":

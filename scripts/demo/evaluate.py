@@ -25,9 +25,9 @@ from runners.engines.paraformer import ParaformerEngine
 from runners.engines.punctuation import PunctuationEngine
 from runners.engines.vad import VadEngine
 from runners.interface import VadBlock
-from scripts.demo.scenes import HOP, Scene, Utterance, background, compose, record, to_pcm
+from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, record, to_pcm, unsteady_noise
 from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, draw_sentence, is_held_out, strip_punctuation
-from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, augment, silence, speak
+from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, Wave, augment, silence, speak
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
 from scripts.demo.training import edit_distance
 from service.pipeline.endpoint import Endpointer, Region
@@ -169,8 +169,20 @@ def vad_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
                     wave = wave * np.float32(0.05)
                 edges.add(scene, engines.regions(to_pcm(wave)))
             yield f"VAD edges within 150 ms, {name}, {condition}", str(edges)
-    found = sum(bool(engines.regions(to_pcm(background(1000 * HOP, rng)))) for _ in range(count))
-    yield "VAD, recordings of noise (10 s) with a region", f"{found} of {count}"
+    for name, draw_wave in (
+        ("noise, hum or silence", quiet_room),
+        ("clicks, coughs, breaths, beeps, knocks", noisy_room),
+    ):
+        found = sum(bool(engines.regions(to_pcm(draw_wave(rng)))) for _ in range(count))
+        yield f"VAD, recordings of 10 s with a region: {name}", f"{found} of {count}"
+
+
+def quiet_room(rng: random.Random) -> Wave:
+    return unsteady_noise(1000 * HOP, rng) * np.float32(10 ** (rng.uniform(-110, -3) / 20))
+
+
+def noisy_room(rng: random.Random) -> Wave:
+    return add_sounds(quiet_room(rng), 10 ** (rng.uniform(-45, -6) / 20), rng.randint(1, 6), rng)
 
 
 def punctuation_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:

@@ -129,9 +129,9 @@ def _breath(rng: random.Random) -> Wave:
 
 def _beep(rng: random.Random) -> Wave:
     length = int(rng.uniform(0.05, 0.7) * SAMPLE_RATE_HZ)
-    t = np.arange(length) / SAMPLE_RATE_HZ
-    tones = [rng.uniform(0.3, 1) * np.sin(2 * np.pi * rng.uniform(200, 3500) * t) for _ in range(rng.randint(1, 3))]
-    return np.asarray(sum(tones) * _envelope(length, 0.004, rng.uniform(0.05, 2)), np.float32)
+    tone = np.sin(2 * np.pi * rng.uniform(300, 3500) * np.arange(length) / SAMPLE_RATE_HZ)
+    ramp = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.005 * SAMPLE_RATE_HZ))
+    return np.asarray(tone * ramp, np.float32)
 
 
 def _knock(rng: random.Random) -> Wave:
@@ -176,7 +176,7 @@ def background(length: int, rng: random.Random) -> Wave:
     if rng.random() < 0.1:
         return np.zeros(length, np.float32)
     wave = unsteady_noise(length, rng) * np.float32(10 ** (rng.uniform(-85, -6) / 20))
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         wave = add_sounds(wave, 10 ** (rng.uniform(-45, -6) / 20), rng.randint(1, 8), rng)
     return wave
 

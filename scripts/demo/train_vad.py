@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ VOICES = [*TRAINING_VOICES, *4 * ["whisper", "whisperf"]]
 ONSET_DELAY_HOPS = 1
 HANGOVER_HOPS = 3
 BATCHES_PER_EPOCH, SCENES_PER_BATCH = 30, 8
-PEAK_RATE = 2e-3
+PEAK_RATE = 3e-3
 
 
 def configuration() -> dict[str, Any]:
@@ -88,11 +89,14 @@ def draw_utterance(rng: random.Random, voices: list[str], held_out: bool) -> Utt
     else:
         while is_held_out(text := draw_sentence(rng)) != held_out:
             pass
-    spoken = Utterance.of(speak(text, Voice.draw(rng, voices, warp=not held_out)))
+    voice = Voice.draw(rng, voices)
+    if held_out:
+        return Utterance.of(speak(text, voice))
+    spoken = Utterance.of(speak(text, replace(voice, warp=rng.uniform(0.75, 1.4))))
     wave = spoken.wave
-    if not held_out and rng.random() < 0.25:
-        wave = breathe(wave, rng.uniform(0.2, 1), rng)
-    if not held_out and rng.random() < 0.3:
+    if rng.random() < 0.4:
+        wave = breathe(wave, rng.uniform(0.1, 0.9), rng)
+    if rng.random() < 0.3:
         wave = tilt(wave, rng)
     return Utterance(wave, spoken.active)
 
@@ -152,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/vad"))
-    parser.add_argument("--epochs", type=int, default=26)
+    parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -206,13 +210,13 @@ def main() -> None:
             found = model.encoder((evaluation_features + shift) * scale, None).argmax(-1)
         missed = (found < evaluation_labels).sum() / evaluation_labels.sum()
         alarms = (found > evaluation_labels).sum() / (1 - evaluation_labels).sum()
-        save_weights(out / "model.pt", model.state_dict())
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, checkpoint)
         print(
             f"epoch {epoch}/{arguments.epochs}, {time.monotonic() - started:.0f} s, loss {np.mean(losses):.4f}, "
             f"unseen voices: {100 * missed:.2f} % of speech missed, {100 * alarms:.2f} % of silence taken for speech",
             flush=True,
         )
+    save_weights(out / "model.pt", model.state_dict())
 
 
 if __name__ == "__main__":

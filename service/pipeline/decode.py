@@ -48,7 +48,7 @@ _RATES_HZ = range(4_000, 768_001)
 _MAX_CHANNELS = 64
 # The index of a day-long video fits the first; the second bounds one packet (and video between two of audio).
 _HEADER_BYTES = 96 << 20
-_PACKET_BYTES = 64 << 20
+_PACKET_BYTES = 32 << 20
 _SLICE_SAMPLES = 1 << 16
 # Opus in discontinuous transmission stays above this; a header that claims less is taken for a lie.
 _LEAST_BITS_PER_S = 400
@@ -141,10 +141,10 @@ class _BoundedFile:
         self._left_bytes = size_bytes
 
     def read(self, size: int) -> bytes:
-        if self._left_bytes <= 0:
-            self.exhausted = True
+        self.exhausted = self.exhausted or self._left_bytes <= 0
+        if self.exhausted:
             return b""
-        data = self._file.read(size)
+        data = self._file.read(min(size, self._left_bytes))
         self._left_bytes -= len(data)
         return data
 
@@ -229,6 +229,8 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
         try:
             opened.file.allow(_PACKET_BYTES)
             for packet in opened.container.demux(opened.stream):
+                if opened.file.exhausted:
+                    break
                 opened.file.allow(_PACKET_BYTES)
                 try:
                     frames = opened.stream.codec_context.decode(packet)
@@ -242,10 +244,8 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
                 for frame in frames:
                     decoded += 1
                     read = _read_frame(frame)
-                    silent_s = max(lost_s, clock.missing_s(frame))
-                    if silent_s:
-                        yield _silence_like(read, silent_s)
-                        lost_s = 0.0
+                    yield from _silence_like(read, max(lost_s, clock.missing_s(frame)))
+                    lost_s = 0.0
                     yield read
         except av.FFmpegError as error:
             _log.info("Audio ends early: %s", error.strerror)
@@ -254,7 +254,7 @@ def _container_frames(path: str, max_duration_s: float) -> Iterator[_Frame]:
             _log.info("Audio ends among streams that the header did not announce")
         if opened.file.exhausted:
             raise UndecodableAudio("The file holds a single packet that is too large to be audio.")
-        if failed >= max(decoded, 1):
+        if failed > decoded:
             raise UndecodableAudio("The file looks like audio, but most of it is corrupt.")
         if failed:
             _log.info("Corrupt audio packets: %d of %d", failed, failed + decoded)
@@ -292,11 +292,14 @@ def _read_frame(frame: AudioFrame) -> _Frame:
     )
 
 
-def _silence_like(frame: _Frame, duration_s: float) -> _Frame:
-    plane = frame.planes[0]
-    count = int(duration_s * frame.rate_hz) * (frame.channels // len(frame.planes))
-    silence = np.full(count, 128 if plane.dtype == np.uint8 else 0, plane.dtype)
-    return _Frame(frame.rate_hz, frame.channels, (silence,) * len(frame.planes))
+def _silence_like(frame: _Frame, duration_s: float) -> Iterator[_Frame]:
+    """Silence of the frame's kind, a second at most at a time."""
+    left = int(duration_s * frame.rate_hz)
+    while left > 0:
+        count = min(left, frame.rate_hz) * (frame.channels // len(frame.planes))
+        silence = np.full(count, 128 if frame.planes[0].dtype == np.uint8 else 0, frame.planes[0].dtype)
+        yield _Frame(frame.rate_hz, frame.channels, (silence,) * len(frame.planes))
+        left -= frame.rate_hz
 
 
 def _raw_frames(path: str, raw: RawPcm) -> Iterator[_Frame]:

@@ -161,6 +161,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
                 timeout_s=settings.audio_url_timeout_sec,
             ),
         )
+        await asyncio.to_thread(file.flush)
     return wanted, AudioSource(file.name, name=form.file_name or "")
 
 

@@ -1,0 +1,20 @@
+"""Keeps the tests apart from the machine they run on: its environment, `.env`, and BentoML's stores."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+from runners.settings import RunnerSettings
+from service.settings import Settings
+
+# Before any test module is imported: BentoML reads its home, and runners their settings, on import.
+for _name in Settings.model_fields:
+    os.environ.pop(_name.upper(), None)
+for _settings in (RunnerSettings, Settings):
+    _settings.model_config["env_file"] = None
+_home = tempfile.mkdtemp(prefix="bentoml-home-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ.update(BENTOML_HOME=_home, BENTOML_DO_NOT_TRACK="True", ENABLED_MODELS="demo")

@@ -1,0 +1,118 @@
+"""`make serve`: progress, failures that are told, and no process left, whatever ends the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from runners.catalog import PROJECT_ROOT
+
+
+class Launched:
+    def __init__(self, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.serve", "tests.e2e.stub_service:ASRService"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.members: list[psutil.Process] = []
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith("Stop with"):
+                self.members = psutil.Process(self.process.pid).children(recursive=True)
+                return
+        raise AssertionError("not ready:\n" + "".join(self.lines))
+
+    def end(self) -> tuple[int, str]:
+        """Exit code and all output."""
+        output, _ = self.process.communicate(timeout=90)
+        return self.process.returncode, "".join(self.lines) + output
+
+    def left(self) -> list[psutil.Process]:
+        return [p for p in self.members if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def launch() -> Iterator[type[Launched]]:
+    started: list[Launched] = []
+
+    class Recorded(Launched):
+        def __init__(self, **environment: str) -> None:
+            super().__init__(**environment)
+            started.append(self)
+
+    yield Recorded
+    for launched in started:
+        if launched.process.poll() is None:
+            launched.process.terminate()
+            launched.process.communicate(timeout=90)
+
+
+def test_sigterm_lets_a_request_finish_and_leaves_no_process(launch: type[Launched]) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    assert f"http://127.0.0.1:{launched.port}/docs" in "".join(launched.lines)
+    assert "demo pack" in "".join(launched.lines)
+    answers = []
+
+    def ask() -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{launched.port}/work", timeout=60) as answer:
+            answers.append(answer.read())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join(timeout=0.7)  # the request is in its second of four calls
+    launched.process.send_signal(signal.SIGTERM)
+    code, output = launched.end()
+    asking.join(timeout=10)
+    assert answers == [b"16"]
+    assert code == 0, output
+    assert len(launched.members) >= 3
+    assert launched.left() == []
+
+
+def test_a_killed_server_is_reported_and_its_processes_end(launch: type[Launched]) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    psutil.Process(launched.process.pid).children()[0].kill()
+    code, output = launched.end()
+    assert code == 1
+    assert "The server ended by itself" in output
+    assert launched.left() == []
+
+
+def test_a_runner_that_cannot_start_ends_the_start_with_its_message(launch: type[Launched]) -> None:
+    code, output = launch(STUB_FAILS="1").end()
+    assert code == 1
+    reason = output.partition("The service did not start: ")[2]
+    assert "StubRunner" in reason
+    assert "stub needs its asr part.\nLooked in:\n  - nowhere" in reason
+
+
+def test_a_port_in_use_is_one_line(launch: type[Launched]) -> None:
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        code, output = launch(PORT=str(occupied.getsockname()[1])).end()
+    assert code == 1
+    assert output.startswith("cannot listen on 127.0.0.1 port ")
+    assert len(output.splitlines()) == 1

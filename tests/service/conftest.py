@@ -1,0 +1,54 @@
+"""The whole service in this process: BentoML's app with the real runners, and variants of our own app."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+# Settings are read once, at import; whatever the caller's environment or .env says must not matter.
+os.environ.update({"ENABLED_MODELS": "demo", "API_KEY": "", "MAX_AUDIO_SIZE": "20MB"})
+
+from service.api import ASRService
+from service.app import create_app
+from service.pipeline.transcribe import Limits, Transcriber
+from service.settings import Settings
+from tests.engines import in_process_runners
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[TestClient]:
+    """The service as BentoML serves it. Made once: a process can make it once only."""
+    with TestClient(ASRService.to_asgi()) as client:
+        yield client
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Makes a client of the app alone, on the real runners, with settings of its own."""
+
+    def make(*, ready: bool = True, **settings: Any) -> TestClient:
+        chosen = Settings(enabled_models="demo", **settings)
+        transcriber = Transcriber(Limits(chosen.max_segment_sec, chosen.max_audio_duration_sec))
+        if ready:
+            transcriber.bind(in_process_runners())
+        return TestClient(create_app(transcriber, chosen))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test's temporary files lie in a folder of their own, which must be empty again at its end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert list(folder.iterdir()) == []

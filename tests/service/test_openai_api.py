@@ -1,0 +1,433 @@
+"""The OpenAI Audio API over the real pipeline: what clients get for good requests and for bad ones."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import re
+import struct
+import threading
+import wave
+from collections.abc import Iterator
+from typing import Any
+
+import prometheus_client
+import pysubs2
+import pytest
+import soundfile
+import srt as srt_parser
+import webvtt
+from starlette.testclient import TestClient
+
+from service.rendering.openai import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
+from tests.audio_files import Encoding, encode
+from tests.service.conftest import Serve
+from tests.speech import FOLDER, RECORDINGS, error_rate, noise, silence
+
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+WEATHER = RECORDINGS["weather"]
+DIALOGUE = RECORDINGS["dialogue"]
+
+
+def post(client: TestClient, audio: bytes | None = None, **fields: Any) -> Any:
+    """Sends the weather question, or ``audio``; ``x__`` stands for the field ``x[]``."""
+    data = {name.replace("__", "[]"): value for name, value in fields.items()}
+    content = WEATHER.path.read_bytes() if audio is None else audio
+    return client.post(TRANSCRIPTIONS, files={"file": ("speech", content)}, data=data)
+
+
+def wav(*parts: Any) -> bytes:
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        for part in parts:
+            file.writeframes(part.tobytes())
+    return target.getvalue()
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+
+
+def assert_failure(response: Any, status: int, code: str | None = None, param: str | None = None) -> None:
+    assert response.status_code == status, response.text
+    error = ErrorBody.model_validate_json(response.text).error
+    assert error.message
+    assert error.param == param
+    assert code is None or error.code == code
+    assert response.headers["x-request-id"]
+
+
+# What is said
+
+
+def test_the_default_is_verbose_json_with_words(client: TestClient) -> None:
+    body = VerboseTranscriptionBody.model_validate(post(client).json())
+    assert body.text == WEATHER.text
+    assert body.language == "zh"
+    assert body.duration == pytest.approx(WEATHER.duration_s, abs=0.01)
+    assert body.segments
+    assert body.words
+    assert "".join(word.word for word in body.words) == "今天天气怎么样"
+
+
+def test_json_is_the_text_and_its_measure(client: TestClient) -> None:
+    response = post(client, response_format="json")
+    assert response.json() == {"text": WEATHER.text, "usage": {"type": "duration", "seconds": 3}}
+
+
+def test_text_is_the_text(client: TestClient) -> None:
+    response = post(client, response_format="text")
+    assert response.text == WEATHER.text
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_subtitles_can_be_read_by_players(client: TestClient) -> None:
+    audio = DIALOGUE.path.read_bytes()
+    as_srt = post(client, audio, response_format="srt")
+    assert as_srt.headers["content-type"].startswith("application/x-subrip")
+    cues = list(srt_parser.parse(as_srt.text))
+    assert len(cues) > 1
+    assert len(pysubs2.SSAFile.from_string(as_srt.text)) == len(cues)
+    as_vtt = post(client, audio, response_format="vtt")
+    assert as_vtt.headers["content-type"].startswith("text/vtt")
+    assert len(list(webvtt.from_string(as_vtt.text))) == len(cues)
+
+
+def test_logprobs_come_with_json(client: TestClient) -> None:
+    body = TranscriptionBody.model_validate(post(client, response_format="json", include__="logprobs").json())
+    assert body.logprobs
+    assert all(entry.logprob <= 0 for entry in body.logprobs)
+
+
+def test_times_are_from_the_start_of_the_file(client: TestClient) -> None:
+    body = VerboseTranscriptionBody.model_validate(post(client, DIALOGUE.path.read_bytes()).json())
+    assert body.segments
+    assert body.words
+    assert error_rate(DIALOGUE.text, body.text) < 0.3
+    starts = [word.start for word in body.words]
+    assert starts == sorted(starts)
+    assert starts[-1] > DIALOGUE.sentences[-1].start_s - 0.5
+    for segment in body.segments:
+        assert segment.words
+        assert segment.start - 0.01 <= segment.words[0].start
+        assert segment.words[-1].end <= segment.end + 0.01
+
+
+def test_granularities_choose_what_has_times(client: TestClient) -> None:
+    words = post(client, response_format="verbose_json", timestamp_granularities__="word").json()
+    assert "words" in words
+    assert "segments" not in words
+    segments = post(client, response_format="verbose_json", timestamp_granularities__="segment").json()
+    assert "segments" in segments
+    assert "words" not in segments
+    assert "words" not in post(client, word_timestamps="false").json()
+
+
+def test_numbers_and_punctuation_follow_the_switches(client: TestClient) -> None:
+    audio = RECORDINGS["numbers"].path.read_bytes()
+    assert post(client, audio).json()["text"] == "一共305元。"
+    spoken = post(client, audio, enable_inverse_text_normalization="0", enable_punctuation_prediction="no")
+    assert spoken.json()["text"] == "一共三百零五元"
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-CN", "Chinese", "cmn"])
+def test_a_language_of_the_model_is_taken_under_any_name(client: TestClient, language: str) -> None:
+    assert post(client, language=language).json()["language"] == "zh"
+
+
+def test_what_has_no_effect_is_said_in_every_format(client: TestClient) -> None:
+    told = post(client, response_format="json", keywords__=["客厅"])
+    assert any("keywords" in warning for warning in told.json()["warnings"])
+    assert "keywords" in post(client, response_format="text", keywords__=["客厅"]).headers["x-warnings"]
+    assert "warnings" not in post(client, response_format="json", prompt="客厅").json()
+
+
+@pytest.mark.parametrize("audio", [silence(2.0), noise(2.0)], ids=["silence", "noise"])
+def test_no_speech_is_an_empty_transcript_of_the_true_duration(client: TestClient, audio: Any) -> None:
+    body = post(client, wav(audio)).json()
+    assert (body["text"], body["segments"]) == ("", [])
+    assert body["duration"] == pytest.approx(2.0)
+
+
+def test_fifty_milliseconds_are_no_failure(client: TestClient) -> None:
+    body = post(client, wav(silence(0.05))).json()
+    assert (body["text"], body["duration"]) == ("", pytest.approx(0.05))
+
+
+# Streamed
+
+
+def test_a_stream_adds_up_to_the_text(client: TestClient) -> None:
+    audio = wav(*[part for _ in range(4) for part in (RECORDINGS["weather"].pcm, silence(4.0))])
+    whole = post(client, audio, response_format="json").json()["text"]
+    response = post(client, audio, stream="true")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *deltas, done = events(response.text)
+    assert len(deltas) == 4  # silences of more than 3 s end segments
+    assert {event["type"] for event in deltas} == {"transcript.text.delta"}
+    assert "".join(event["delta"] for event in deltas) == whole
+    assert (done["type"], done["text"]) == ("transcript.text.done", whole)
+
+
+def test_a_streams_deltas_have_logprobs_when_asked(client: TestClient) -> None:
+    delta, done = events(post(client, stream="true", include__="logprobs").text)
+    assert delta["logprobs"] == done["logprobs"] != []
+
+
+def test_a_stream_of_silence_is_done_at_once(client: TestClient) -> None:
+    (done,) = events(post(client, wav(silence(1.0)), stream="true").text)
+    assert (done["type"], done["text"]) == ("transcript.text.done", "")
+
+
+def test_a_stream_that_cannot_begin_has_a_true_status(client: TestClient) -> None:
+    assert_failure(post(client, b"no audio", stream="true"), 415, "unsupported_audio")
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        b"",
+        b"this is no audio " * 50,
+        b"\x89PNG\r\n\x1a\n" + bytes(200),
+        b"ID3\x04\0\0\0\0\0\0" + bytes(50),
+        WEATHER.path.read_bytes()[:40],
+        b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVEfmt ",
+    ],
+    ids=["empty", "text", "picture", "bare tag", "header cut off", "wave cut off"],
+)
+def test_what_is_not_audio_is_never_transcribed(client: TestClient, audio: bytes) -> None:
+    assert_failure(post(client, audio), 415, "unsupported_audio")
+
+
+def test_a_truncated_recording_gives_what_there_is(client: TestClient) -> None:
+    whole = encode(soundfile.read(WEATHER.path)[0], Encoding("mp3", "libmp3lame", 16_000))
+    body = post(client, whole[: len(whole) * 3 // 4]).json()
+    assert 0 < body["duration"] < WEATHER.duration_s
+    assert body["text"]
+
+
+def test_a_recording_beyond_the_longest_is_refused(serve: Serve) -> None:
+    bomb = io.BytesIO()  # small on disk
+    soundfile.write(bomb, silence(120.0), 16_000, format="FLAC")
+    assert len(bomb.getvalue()) < 20_000
+    assert_failure(post(serve(max_audio_duration_sec=60), bomb.getvalue()), 413, "audio_too_large")
+
+
+def test_a_file_beyond_the_limit_is_refused(serve: Serve) -> None:
+    client = serve(max_audio_size="100KB")
+    assert_failure(post(client, bytes(110_000)), 413, "audio_too_large", "file")
+    announced = {"content-type": "multipart/form-data; boundary=x", "content-length": str(3 * 2**30)}
+    assert_failure(client.post(TRANSCRIPTIONS, content=b"", headers=announced), 413, "audio_too_large", "file")
+
+
+def test_no_audio_at_all_is_said(client: TestClient) -> None:
+    form = client.post(TRANSCRIPTIONS, files={"model": (None, b"whisper-1")})
+    assert_failure(form, 400, param="file")
+    assert_failure(client.post(TRANSCRIPTIONS, data={"model": "whisper-1"}), 400)
+    assert_failure(client.post(TRANSCRIPTIONS, json={}), 400)
+    assert_failure(client.post(TRANSCRIPTIONS), 400)
+
+
+def test_two_recordings_are_one_too_many(client: TestClient) -> None:
+    assert_failure(post(client, audio_address="http://example.com/a.wav"), 400, param="audio_address")
+    twice = [("file", ("a", b"1")), ("file", ("b", b"2"))]
+    assert_failure(client.post(TRANSCRIPTIONS, files=twice), 400, param="file")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "param"),
+    [
+        ({"model": "gpt-9"}, 404, "model_not_found", "model"),
+        ({"model": "paraformer-large"}, 404, "model_not_found", "model"),
+        ({"language": "en"}, 400, None, "language"),
+        ({"response_format": "xml"}, 400, None, "response_format"),
+        ({"response_format": "diarized_json"}, 400, None, "response_format"),
+        ({"stream": "true", "response_format": "srt"}, 400, None, "response_format"),
+        ({"prompt": "a\0b"}, 400, None, "prompt"),
+        ({"known_speaker_names__": ["a", "b", "c", "d", "e"]}, 400, None, "known_speaker_names"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    client: TestClient, fields: dict[str, Any], status: int, code: str | None, param: str
+) -> None:
+    assert_failure(post(client, **fields), status, code, param)
+
+
+def test_an_unknown_model_is_found_out_before_the_file_is_looked_at(client: TestClient) -> None:
+    assert_failure(post(client, b"no audio", model="gpt-9"), 404, "model_not_found", "model")
+
+
+# An address instead of a file
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """The address of a web server on this machine that has the shipped recordings."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(FOLDER)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(client: TestClient, address: str) -> Any:
+    return client.post(TRANSCRIPTIONS, files={"audio_address": (None, address)})
+
+
+def test_audio_can_be_fetched(serve: Serve, address: str) -> None:
+    client = serve(allow_private_audio_urls=True)
+    assert fetch(client, f"{address}/weather.flac").json()["text"] == WEATHER.text
+    # What browsers send where no file was chosen.
+    form = {"file": ("", b""), "audio_address": (None, f"{address}/weather.flac")}
+    assert client.post(TRANSCRIPTIONS, files=form).json()["text"] == WEATHER.text
+
+
+def test_an_address_within_is_refused(client: TestClient, address: str) -> None:
+    assert_failure(fetch(client, f"{address}/weather.flac"), 400, "invalid_audio_address", "audio_address")
+    assert_failure(fetch(client, "file:///etc/passwd"), 400, "invalid_audio_address", "audio_address")
+
+
+def test_an_address_with_too_much_behind_it_is_refused(serve: Serve, address: str) -> None:
+    client = serve(allow_private_audio_urls=True, max_audio_size="10KB")
+    assert fetch(client, f"{address}/weather.flac").status_code == 413
+
+
+# Who and how much
+
+
+def test_a_key_opens_and_nothing_else_does(serve: Serve) -> None:
+    client = serve(api_key="one, two")
+    for key in ("one", "two"):
+        client.headers["authorization"] = f"bearer {key}"
+        assert client.get("/v1/models").status_code == 200
+        assert post(client, response_format="text").text == WEATHER.text
+    client.headers["authorization"] = "Bearer three"
+    for response in (post(client), client.get("/v1/models"), client.get("/v1/none"), client.put(TRANSCRIPTIONS)):
+        assert_failure(response, 401, "invalid_api_key")
+    del client.headers["authorization"]
+    assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_back(serve: Serve) -> None:
+    client = serve(max_queue_audio_sec=10)
+    with client.app.state.serving.admission.admit(9):  # type: ignore[attr-defined]
+        response = post(client)
+        assert_failure(response, 429, "queue_full")
+        assert 1 <= int(response.headers["retry-after"]) <= 600
+    assert post(client).status_code == 200
+    assert client.app.state.serving.admission.requests == 0  # type: ignore[attr-defined]
+
+
+def test_a_failed_request_gives_its_place_back(serve: Serve) -> None:
+    client = serve(max_queue_audio_sec=10)
+    for _ in range(12):
+        assert post(client, b"no audio").status_code == 415
+    assert post(client).status_code == 200
+
+
+def test_while_models_load_clients_are_told_to_wait(serve: Serve) -> None:
+    response = post(serve(ready=False))
+    assert_failure(response, 503, "not_ready")
+    assert int(response.headers["retry-after"]) > 0
+
+
+# The other routes
+
+
+def test_the_loaded_models_are_listed_and_the_demo_says_so(client: TestClient) -> None:
+    listed = client.get("/v1/models").json()
+    (model,) = listed["data"]
+    assert listed["object"] == "list"
+    assert (model["id"], model["object"], model["owned_by"]) == ("paraformer-demo", "model", "demo")
+    assert model["demo"] is True
+    assert isinstance(model["created"], int)
+    assert client.get("/v1/models/paraformer-demo").json() == model
+    assert client.get("/v1/models/whisper-1").json() == model
+    assert_failure(client.get("/v1/models/gpt-9"), 404, "model_not_found", "model")
+
+
+def test_translation_is_refused_clearly(client: TestClient) -> None:
+    response = client.post("/v1/audio/translations", files={"file": ("a", b"")})
+    assert_failure(response, 400)
+    assert "translates" in response.text
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/audio/transcriptions/", "/nothing"])
+def test_an_unknown_route_answers_in_the_envelope(client: TestClient, path: str) -> None:
+    assert_failure(client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_a_wrong_method_answers_in_the_envelope(client: TestClient, method: str) -> None:
+    response = client.request(method, TRANSCRIPTIONS)
+    assert_failure(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
+
+
+def test_bentomls_own_routes_stay(client: TestClient) -> None:
+    for path in ("/livez", "/healthz", "/readyz"):
+        assert client.get(path).status_code == 200
+
+
+def test_requests_are_counted_by_outcome(client: TestClient) -> None:
+    def count(outcome: str) -> float:
+        labels = {"protocol": "openai", "outcome": outcome}
+        return prometheus_client.REGISTRY.get_sample_value("asr_requests_total", labels) or 0
+
+    before = {outcome: count(outcome) for outcome in ("ok", "unsupported_audio", "internal_error")}
+    post(client)
+    post(client, b"no audio")
+    after = {outcome: count(outcome) - before[outcome] for outcome in before}
+    assert after == {"ok": 1, "unsupported_audio": 1, "internal_error": 0}
+
+
+def test_a_request_id_comes_back(client: TestClient) -> None:
+    assert client.get("/v1/models", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert re.fullmatch(r"[0-9a-f]{32}", client.get("/v1/models").headers["x-request-id"])
+
+
+def test_the_openapi_document_describes_the_form_and_every_answer(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"][TRANSCRIPTIONS]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"file", "model", "language", "timestamp_granularities[]", "known_speaker_names[]"} <= set(form)
+    assert form["response_format"]["enum"] == ["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
+    assert set(operation["responses"]["200"]["content"]) == {
+        "application/json", "text/plain", "text/vtt", "application/x-subrip", "text/event-stream",
+    }  # fmt: skip
+    assert {"400", "401", "404", "413", "415", "429", "500", "503"} <= set(operation["responses"])
+    assert "security" not in operation
+
+
+def test_keys_are_documented_where_they_are_needed(serve: Serve) -> None:
+    document = serve(api_key="one").get("/openapi.json").json()
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert operation["security"], path
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_documentation_needs_no_network(client: TestClient, page: str) -> None:
+    response = client.get(page)
+    asked = re.findall(r'(?:src|href|spec-url)="([^"]+)"', response.text)
+    assert len(asked) >= 2
+    for address in asked:
+        assert not address.startswith(("http:", "https:", "//"))
+        assert client.get(f"/{address}").status_code == 200
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+
+
+def test_the_root_leads_to_the_documentation(client: TestClient) -> None:
+    assert client.get("/", follow_redirects=True).url.path == "/docs"

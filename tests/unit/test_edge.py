@@ -1,0 +1,199 @@
+"""The HTTP edge around an app: ids, keys, the envelope, refusals before the body, clients that go away."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from service import edge
+from service.edge import Edge, unless_disconnected
+from service.errors import QueueFull, RecognitionFailed, ServiceError
+from service.observability import request_id
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Client:
+    """One HTTP exchange with an ASGI app. ``body``: the chunks that the client is willing to send."""
+
+    def __init__(self, *body: bytes) -> None:
+        self.sent: list[Message] = []
+        self.left = list(body)
+
+    async def receive(self) -> Message:
+        if not self.left:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self.left.pop(0), "more_body": bool(self.left)}
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def ask(self, app: App, path: str = "/v1/x", headers: dict[str, str] | None = None, **scope: Any) -> int:
+        raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        request = {"type": "http", "method": "POST", "path": path, "headers": raw, **scope}
+        asyncio.run(Edge(app, [SecretStr("key")], "/v1")(request, self.receive, self.send))  # type: ignore[arg-type]
+        status: int = self.sent[0]["status"]
+        return status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = json.loads(b"".join(m["body"] for m in self.sent[1:]))["error"]
+        return error
+
+
+KEY = {"authorization": "Bearer key"}
+
+
+async def ok(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-seen", request_id.get().encode())]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def failing(error: Exception) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    return app
+
+
+def test_a_sane_request_id_is_kept_and_seen_inside() -> None:
+    client = Client()
+    assert client.ask(ok, headers={**KEY, "x-request-id": "abc-1"}) == 200
+    assert client.headers["x-request-id"] == client.headers["x-seen"] == "abc-1"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é"])
+def test_another_request_id_is_replaced(given: str) -> None:
+    client = Client()
+    client.ask(ok, headers={**KEY, "x-request-id": given})
+    assert client.headers["x-request-id"] not in ("", "-", given)
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/models", "/v1/no/such"])
+def test_everything_protected_needs_a_key_before_a_byte_is_read(path: str) -> None:
+    client = Client(b"the body")
+    assert client.ask(ok, path, {"content-length": "0"}) == 401
+    assert client.left == [b"the body"]
+    assert client.error["code"] == "invalid_api_key"
+    assert client.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_proxys_prefix_opens_nothing() -> None:
+    assert Client().ask(ok, "/asr/v1/models", root_path="/asr") == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/v10"])
+def test_other_paths_need_no_key(path: str) -> None:
+    assert Client().ask(ok, path) == 200
+
+
+def test_a_wrong_key_is_not_echoed() -> None:
+    client = Client()
+    assert client.ask(ok, headers={"authorization": "Bearer s3cret-guess"}) == 401
+    assert "s3cret" not in str(client.sent)
+
+
+def test_a_failure_has_its_status_and_the_envelope() -> None:
+    client = Client()
+    assert client.ask(failing(QueueFull("full", param="file", retry_after_s=7)), headers=KEY) == 429
+    assert client.headers["retry-after"] == "7"
+    assert client.error == {"message": "full", "type": "rate_limit_error", "param": "file", "code": "queue_full"}
+
+
+@pytest.mark.parametrize("error", [KeyError("secret detail"), HTTPException(500, "oops"), RecognitionFailed("failed")])
+def test_a_failure_of_ours_has_a_request_id_and_no_detail(error: Exception) -> None:
+    client = Client()
+    assert client.ask(failing(error), headers={**KEY, "x-request-id": "id-9"}) == 500
+    assert "id-9" in client.error["message"]
+    assert client.error["type"] == "server_error"
+    assert "secret" not in str(client.sent)
+
+
+def test_an_unexpected_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        Client().ask(failing(KeyError("detail")), headers=KEY)
+    assert "KeyError" in caplog.text
+
+
+def test_a_client_that_left_still_ends_the_exchange() -> None:
+    assert Client().ask(failing(ClientDisconnect()), headers=KEY) == 499
+
+
+def test_after_the_response_has_begun_a_failure_breaks_it_off() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        Client().ask(app, headers=KEY)
+
+
+def test_a_refusal_before_the_end_of_the_body_is_answered_at_once_and_closes_the_connection() -> None:
+    client = Client(b"a", b"b", b"c")
+    client.ask(failing(ServiceError("no")), headers={**KEY, "content-length": "3"})
+    assert client.headers["connection"] == "close"
+    assert [m.get("more_body", False) for m in client.sent[1:]] == [True, False]
+    assert client.error["message"].startswith("no")
+    assert client.left == []  # what was still on its way is taken off the wire
+
+
+def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "_LINGER_S", 0.0)
+
+    async def never() -> Message:
+        return await asyncio.get_running_loop().create_future()
+
+    client = Client(b"a")
+    client.receive = never  # type: ignore[method-assign]
+    assert client.ask(failing(ServiceError("no")), headers={**KEY, "transfer-encoding": "chunked"}) == 500
+    assert client.sent[-1].get("more_body", False) is False
+
+
+def test_a_connection_whose_body_was_read_stays_open() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await ok(scope, receive, send)
+
+    client = Client(b"all")
+    client.ask(app, headers={**KEY, "content-length": "3"})
+    assert "connection" not in client.headers
+    assert len(client.sent) == 2
+
+
+def test_work_is_cancelled_when_the_client_leaves() -> None:
+    cancelled = []
+
+    async def work() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.append(True)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(unless_disconnected(Client(b"rest").receive, work()))
+    assert cancelled
+
+
+def test_work_ends_as_it_ends_while_the_client_waits() -> None:
+    async def never() -> Message:
+        return await asyncio.get_running_loop().create_future()
+
+    async def work(error: Exception | None) -> str:
+        if error:
+            raise error
+        return "done"
+
+    assert asyncio.run(unless_disconnected(never, work(None))) == "done"
+    with pytest.raises(ServiceError):
+        asyncio.run(unless_disconnected(never, work(ServiceError("no"))))

@@ -1,0 +1,142 @@
+"""What a form of the OpenAI API says, in all its spellings."""
+
+from typing import Any
+
+import pytest
+
+from service.domain import Hotword
+from service.errors import InvalidRequest, ModelNotFound
+from service.protocols.openai_form import TranscriptionForm, TranscriptionRequest, resolve, resolve_model
+
+ENABLED = ("paraformer-demo", "paraformer-large")
+
+
+def read(**fields: Any) -> TranscriptionRequest:
+    """Keyword arguments as form fields; ``x__`` stands for ``x[]``."""
+    sent = {name.replace("__", "[]"): value if isinstance(value, list) else [value] for name, value in fields.items()}
+    return resolve(TranscriptionForm.from_fields(sent), sent, ENABLED)
+
+
+def test_an_empty_form_gets_the_documented_defaults() -> None:
+    request = read()
+    assert request.options.model == "paraformer-demo"
+    assert request.options.language is None
+    assert request.response_format == "verbose_json"
+    assert set(request.granularities) == {"segment", "word"}
+    assert request.options.punctuation
+    assert request.options.inverse_text_normalization
+    assert not request.stream
+    assert request.warnings == ()
+
+
+@pytest.mark.parametrize("yes", ["true", "True", "TRUE", "1", "yes", "on"])
+@pytest.mark.parametrize("no", ["false", "0", "no", "off"])
+def test_booleans_are_read_as_people_write_them(yes: str, no: str) -> None:
+    request = read(stream=yes, enable_punctuation_prediction=no)
+    assert request.stream
+    assert not request.options.punctuation
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stream", "perhaps"), ("word_timestamps", "2"), ("temperature", "hot"), ("temperature", "-1"),
+        ("temperature", "1.5"), ("temperature", "nan"), ("temperature", "inf"),
+        ("response_format", "xml"), ("response_format", "diarized_json"),
+        ("timestamp_granularities[]", "letter"), ("timestamp_granularities", "letter"), ("include[]", "everything"),
+        ("speaker_count", "0"), ("speaker_count", "two"), ("chunking_strategy", "never"), ("chunking_strategy", "[1]"),
+        ("chunking_strategy", '{"type":"other"}'), ("chunking_strategy[threshold]", "0.5"),
+        ("language", "Klingon"), ("language", "en"), ("languages[]", "en"), ("keywords[]", "x" * 201),
+        ("known_speaker_names[]", ["a", "b", "c", "d", "e"]), ("model", ["a", "b"]), ("stream", ["true", "true"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_by_name(field: str, value: Any) -> None:
+    sent = {field: value if isinstance(value, list) else [value]}
+    with pytest.raises(InvalidRequest) as raised:
+        resolve(TranscriptionForm.from_fields(sent), sent, ENABLED)
+    assert raised.value.status == 400
+    assert raised.value.param == field.partition("[")[0]
+    assert field.partition("[")[0] in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["", "whisper-1", "whisper-large-v3", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"])
+def test_openais_model_names_mean_the_default_model(name: str) -> None:
+    assert read(model=name).options.model == "paraformer-demo"
+
+
+def test_a_model_that_is_not_loaded_is_not_found() -> None:
+    assert read(model="paraformer-large").options.model == "paraformer-large"
+    with pytest.raises(ModelNotFound) as raised:
+        resolve_model("paraformer-large", ("paraformer-demo",))
+    assert raised.value.param == "model"
+    assert "paraformer-demo" in raised.value.message
+    with pytest.raises(ModelNotFound):
+        resolve_model("gpt-9", ENABLED)
+
+
+def test_lists_come_with_brackets_or_without() -> None:
+    bracketed = read(response_format="verbose_json", timestamp_granularities__=["word", "segment"])
+    bare = read(response_format="verbose_json", timestamp_granularities=["word", "segment"])
+    assert bracketed.granularities == bare.granularities == ("word", "segment")
+    assert read(model__="paraformer-large").options.model == "paraformer-large"
+
+
+def test_word_times_can_be_left_out() -> None:
+    assert read(word_timestamps="false").granularities == ("segment",)
+
+
+def test_granularities_are_for_verbose_json() -> None:
+    assert read(timestamp_granularities__="word").granularities == ("word",)
+    for other in ({"response_format": "json"}, {"response_format": "srt"}, {"stream": "true"}):
+        with pytest.raises(InvalidRequest) as raised:
+            read(timestamp_granularities__="word", **other)
+        assert raised.value.param == "timestamp_granularities"
+
+
+def test_logprobs_are_for_json_and_streams() -> None:
+    assert read(include__="logprobs").response_format == "json"
+    assert read(include__="logprobs", stream="true").logprobs
+    with pytest.raises(InvalidRequest) as raised:
+        read(include__="logprobs", response_format="srt")
+    assert raised.value.param == "include"
+
+
+@pytest.mark.parametrize("response_format", ["srt", "vtt"])
+def test_subtitles_are_not_streamed(response_format: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        read(stream="true", response_format=response_format)
+    assert raised.value.param == "response_format"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"chunking_strategy": ["auto"]},
+        {"chunking_strategy": ['{"type":"server_vad"}']},
+        {"chunking_strategy[type]": ["server_vad"]},
+    ],
+)
+def test_the_chunking_strategy_has_three_spellings(fields: dict[str, list[str]]) -> None:
+    assert resolve(TranscriptionForm.from_fields(fields), fields, ENABLED).warnings == ()
+
+
+def test_what_has_no_effect_is_said() -> None:
+    fields = {
+        "keywords[]": ["甲", "乙"],
+        "known_speaker_names[]": ["ann"],
+        "chunking_strategy[type]": ["server_vad"],
+        "chunking_strategy[threshold]": ["0.4"],
+        "lanugage": ["zh"],
+    }
+    request = resolve(TranscriptionForm.from_fields(fields), fields, ENABLED)
+    assert request.options.hotwords == (Hotword("甲"), Hotword("乙"))
+    assert len(request.warnings) == 4
+    for word in ("keywords", "known_speaker_names", "chunking_strategy", "lanugage"):
+        assert any(word in warning for warning in request.warnings)
+
+
+def test_prompt_and_language_reach_recognition() -> None:
+    options = read(prompt="客厅", language="Chinese").options
+    assert (options.prompt, options.language) == ("客厅", "zh")
+    assert read(languages__=["zh"]).options.language == "zh"
+    assert read(language="auto").options.language is None

@@ -1,0 +1,166 @@
+"""Forms as they arrive in pieces: what is kept, where, and what is refused how early."""
+
+import asyncio
+import contextlib
+import io
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError
+from service.uploads import FORM_OVERHEAD_BYTES, MAX_FIELD_BYTES, Fields, Form, receive_form, temporary_audio_file
+
+LIMIT = 1000
+BOUNDARY = b"xyz"
+
+
+def part(name: str | bytes, value: bytes, file_name: str | None = None) -> bytes:
+    name = name if isinstance(name, bytes) else name.encode()
+    disposition = b'form-data; name="' + name + b'"'
+    if file_name is not None:
+        disposition += b'; filename="' + file_name.encode() + b'"'
+    return b"--" + BOUNDARY + b"\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + value + b"\r\n"
+
+
+def whole(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--" + BOUNDARY + b"--\r\n"
+
+
+class Arriving:
+    """A request whose body comes in the given chunks; knows how many were asked for."""
+
+    def __init__(self, *chunks: bytes, headers: dict[str, str] | None = None, breaks_off: bool = False) -> None:
+        self.taken = 0
+        self._chunks = chunks
+        self._breaks_off = breaks_off
+        sent = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}", **(headers or {})}
+        raw = [(name.encode(), value.encode()) for name, value in sent.items()]
+        self.request = Request({"type": "http", "method": "POST", "headers": raw}, self._receive)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self.taken >= len(self._chunks):
+            return {"type": "http.disconnect"}
+        self.taken += 1
+        more = self._breaks_off or self.taken < len(self._chunks)
+        return {"type": "http.request", "body": self._chunks[self.taken - 1], "more_body": more}
+
+
+def receive(
+    arriving: Arriving, into: io.BytesIO | None = None, on_file: Callable[[Fields], None] = lambda fields: None
+) -> Form:
+    return asyncio.run(
+        receive_form(
+            arriving.request,
+            into if into is not None else io.BytesIO(),
+            max_file_bytes=LIMIT,
+            field_limits={"large": 2 * MAX_FIELD_BYTES},
+            on_file=on_file,
+        )
+    )
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 10_000])
+def test_however_the_body_is_cut_the_same_arrives(chunk_bytes: int) -> None:
+    audio = b"\r\n--xy\0\xff" * 50
+    body = whole(part("model", b"m"), part("file", audio, "录音.wav"), part("k[]", "甲".encode()), part("k[]", b""))
+    chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
+    into = io.BytesIO()
+    form = receive(Arriving(*chunks), into)
+    assert into.getvalue() == audio
+    assert form == Form({"model": ["m"], "k[]": ["甲", ""]}, "录音.wav", len(audio))
+
+
+def test_an_announced_excess_is_refused_unread() -> None:
+    arriving = Arriving(b"", headers={"content-length": str(LIMIT + FORM_OVERHEAD_BYTES + 1)})
+    with pytest.raises(AudioTooLarge) as raised:
+        receive(arriving)
+    assert raised.value.param == "file"
+    assert arriving.taken == 0
+
+
+def test_an_unannounced_excess_is_refused_where_it_begins() -> None:
+    head = part("file", b"", "a").removesuffix(b"\r\n")
+    arriving = Arriving(head, b"0" * LIMIT, b"1", b"never", b"read")
+    with pytest.raises(AudioTooLarge):
+        receive(arriving)
+    assert arriving.taken == 3
+
+
+def test_a_file_of_exactly_the_limit_is_taken() -> None:
+    assert receive(Arriving(whole(part("file", b"0" * LIMIT, "a")))).file_bytes == LIMIT
+
+
+def test_what_surrounds_the_parts_is_bounded_too() -> None:
+    with pytest.raises(AudioTooLarge):
+        receive(Arriving(whole(part("a", b"")), *[b" " * 2**17] * 9))
+
+
+def test_fields_before_the_file_can_refuse_it_unread() -> None:
+    def refuse(fields: Fields) -> None:
+        assert fields == {"model": ["m"]}
+        raise ModelNotFound("no")
+
+    arriving = Arriving(part("model", b"m"), part("file", b"", "a"), b"never read")
+    with pytest.raises(ModelNotFound):
+        receive(arriving, on_file=refuse)
+    assert arriving.taken == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (whole(part("prompt", b"a\0b")), "prompt"),
+        (whole(part("prompt", b"\xff")), "prompt"),
+        (whole(part("keywords[]", b"\0")), "keywords"),
+        (whole(part("prompt", b"a" * (MAX_FIELD_BYTES + 1))), "prompt"),
+        (whole(part("large", b"a" * (2 * MAX_FIELD_BYTES + 1))), "large"),
+        (whole(part("file", b"", "a"), part("file", b"", "b")), "file"),
+        (whole(*[part("a", b"")] * 70), None),
+        (whole(part(b"\xff", b"")), None),
+        (whole(b"--" + BOUNDARY + b"\r\nContent-Type: text/plain\r\n\r\n\r\n"), None),
+        (part("prompt", b"cut off"), None),
+        (b"", None),
+        (b"no form at all", None),
+        (b"--" + BOUNDARY + b"\r\n" + b"x" * 100_000 + b": y\r\n", None),
+    ],
+)
+def test_a_bad_form_is_refused(body: bytes, param: str | None) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        receive(Arriving(body))
+    assert raised.value.param == param
+
+
+def test_a_field_may_be_allowed_more() -> None:
+    form = receive(Arriving(whole(part("large", b"a" * (2 * MAX_FIELD_BYTES)))))
+    assert len(form.fields["large"][0]) == 2 * MAX_FIELD_BYTES
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=" + "b" * 300, "multipart/mixed"],
+)
+def test_what_is_no_form_is_refused_unread(content_type: str) -> None:
+    arriving = Arriving(b"{}", headers={"content-type": content_type})
+    with pytest.raises(InvalidRequest):
+        receive(arriving)
+    assert arriving.taken == 0
+
+
+def test_a_client_that_goes_away_ends_the_upload() -> None:
+    with pytest.raises(ClientDisconnect):
+        receive(Arriving(part("file", b"some", "a"), breaks_off=True))
+
+
+def test_the_file_on_disk_is_private_and_goes_away() -> None:
+    with temporary_audio_file() as file:
+        path = Path(file.name)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+    with contextlib.suppress(ServiceError), temporary_audio_file() as file:
+        path = Path(file.name)
+        raise ServiceError("failed")
+    assert not path.exists()
