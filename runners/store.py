@@ -1,4 +1,4 @@
-"""Finds a model's files: an explicit directory, the Bento's models, what is shipped, the caches, the hub.
+"""Finds a model's files: an explicit directory, what is shipped, the Bento's models, the caches, the hub.
 
 The order is that one; the first place that holds the part wins. Where nothing does and downloading
 is off or fails, the error names the part, every place looked at and the command that prepares it.
@@ -34,9 +34,7 @@ def find_part(model: Model, part_name: str, settings: RunnerSettings) -> Path:
     raise _missing(model, part_name, looked_at, "downloading is off (ALLOW_MODEL_DOWNLOAD=false)")
 
 
-def _candidates(
-    model: Model, part_name: str, part: Part, settings: RunnerSettings
-) -> Iterator[tuple[str, Path]]:
+def _candidates(model: Model, part_name: str, part: Part, settings: RunnerSettings) -> Iterator[tuple[str, Path]]:
     if model.id in settings.model_paths:
         explicit = settings.model_paths[model.id]
         yield "MODEL_PATHS", explicit / part_name
@@ -44,9 +42,9 @@ def _candidates(
             yield "MODEL_PATHS", explicit
     if part.repository in settings.model_paths:
         yield "MODEL_PATHS", settings.model_paths[part.repository]
-    yield from _bento_model(model, part_name)
-    if part.directory:
+    if part.directory:  # not in a Bento, which has its models in the model store
         yield "the project", PROJECT_ROOT / part.directory
+    yield from _bento_model(model, part_name)
     if part.repository:
         organisation, name = part.repository.split("/")
         for layout in (settings.modelscope_path, settings.modelscope_path / "models"):

@@ -20,8 +20,12 @@ real_time_factor = Histogram(
     ["model"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
-stage_seconds = Histogram("asr_stage_seconds", "Time of each stage's work items, queueing included.", ["stage"], buckets=_SECONDS)
-batch_size = Histogram("asr_batch_size", "Utterances computed together.", ["runner"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64))
+stage_seconds = Histogram(
+    "asr_stage_seconds", "Time of each stage's work items, queueing included.", ["stage"], buckets=_SECONDS
+)
+batch_size = Histogram(
+    "asr_batch_size", "Utterances computed together.", ["runner"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+)
 queue_audio_seconds = Gauge("asr_queue_audio_seconds", "Audio seconds waiting or in work.", multiprocess_mode="livesum")
 queue_requests = Gauge("asr_queue_requests", "Requests waiting or in work.", multiprocess_mode="livesum")
 runner_retries = Counter("asr_runner_retries", "Runner calls repeated after a connection was lost.", ["runner"])

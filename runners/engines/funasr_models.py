@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 _MODULES = {
     "Paraformer": ("paraformer.model", "paraformer.decoder", "paraformer.cif_predictor", "sanm.encoder"),
-    "BiCifParaformer": ("bicif_paraformer.model", "bicif_paraformer.cif_predictor", "paraformer.decoder", "sanm.encoder"),
+    "BiCifParaformer": (
+        "bicif_paraformer.model",
+        "bicif_paraformer.cif_predictor",
+        "paraformer.decoder",
+        "sanm.encoder",
+    ),
     "FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder"),
     "CTTransformer": ("ct_transformer.model", "sanm.encoder"),
 }

@@ -124,7 +124,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         command = [sys.executable, "-m", "bentoml", "serve", "service:ASRService", "--port", str(self.port)]
-        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=False)
+        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=False)  # noqa: SIM115  (open as long as the server)
         self._process = subprocess.Popen(
             command, env=environment, cwd=PROJECT_ROOT, stdout=self.log, stderr=self.log, start_new_session=True
         )

@@ -71,7 +71,7 @@ def noise(length: int, rng: random.Random) -> Wave:
     white = np.random.default_rng(rng.getrandbits(32)).standard_normal(length).astype(np.float32)
     kind = rng.random()
     if kind < 0.4:
-        wave = white
+        wave: NDArray[np.floating] = white
     elif kind < 0.8:
         wave = lfilter([1.0], [1.0, -rng.uniform(0.6, 0.98)], white)
     else:

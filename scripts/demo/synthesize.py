@@ -1,6 +1,6 @@
 """Writes the recogniser's training and evaluation speech as shards of features (resumable: shards are seeded by name).
 
-    python -m scripts.demo.synthesize --out build/demo --shards 36 --jobs 2
+python -m scripts.demo.synthesize --out build/demo --shards 36 --jobs 2
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def configuration() -> dict[str, Any]:
     endpoint |= {"window_size_ms": 150, "sil_to_speech_time_thres": 100, "speech_to_sil_time_thres": 100}
     endpoint |= {"speech_2_noise_ratio": 1.0, "do_extend": 1, "lookback_time_start_point": 30}
     endpoint |= {"lookahead_time_end_point": 0, "max_single_segment_time": 60000, "snr_thres": -100.0}
-    endpoint |= {"noise_frame_num_used_for_snr": 100, "decibel_thres": -100.0, "speech_noise_thres": 0.6}
+    endpoint |= {"noise_frame_num_used_for_snr": 100, "decibel_thres": -100.0, "speech_noise_thres": 0.5}
     endpoint |= {"fe_prior_thres": 1e-4, "silence_pdf_num": 1, "sil_pdf_ids": [0], "output_frame_probs": False}
     endpoint |= {"speech_noise_thresh_low": -0.1, "speech_noise_thresh_high": 0.3, "frame_in_ms": 10}
     endpoint |= {"frame_length_ms": 25}

@@ -23,7 +23,7 @@ def stack_frames(features: NDArray[np.float32], m: int, n: int) -> NDArray[np.fl
 
 def write_cmvn(path: Path, features: list[NDArray[np.float32]], m: int, n: int) -> None:
     """Writes mean and variance statistics of the stacked features as a Kaldi nnet file (``am.mvn``)."""
-    total, squares, count = 0.0, 0.0, 0
+    total, squares, count = np.zeros(()), np.zeros(()), 0
     for item in features:
         stacked = stack_frames(item, m, n).astype(np.float64)
         total, squares, count = total + stacked.sum(0), squares + np.square(stacked).sum(0), count + len(stacked)

@@ -28,9 +28,7 @@ class Region:
 class Endpointer:
     """Finds the speech regions of one recording as its scores come in."""
 
-    def __init__(
-        self, options: VadOptions, *, max_end_silence_ms: int | None = None, trim_end: bool = False
-    ) -> None:
+    def __init__(self, options: VadOptions, *, max_end_silence_ms: int | None = None, trim_end: bool = False) -> None:
         """``trim_end``: silence at the recording's end, too short to end a region, is left out of it
         as a longer one would be (FunASR keeps it).
         """
@@ -111,4 +109,3 @@ class Endpointer:
         self._next_free = frame + 1
         self._reset()
         return region
-

@@ -219,4 +219,3 @@ class Transcription:
             observability.real_time_factor.labels(self._model.id).observe(elapsed_s / duration_s)
         count = len(self._segments)
         log.info("transcribed %.1f s of audio in %.2f s: %d segments, %s", duration_s, elapsed_s, count, self._model.id)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import signal
 import time
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def test_subtitles_are_read_by_every_parser(sdk: openai.OpenAI, meeting: Path) -
             texts[form] = sdk.audio.transcriptions.create(model="whisper-1", file=file, response_format=form)
     cues = list(srt.parse(texts["srt"]))
     assert len(cues) > 10
-    assert all(a.end <= b.start for a, b in zip(cues, cues[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(cues))
     assert max((c.end - c.start).total_seconds() for c in cues) <= 7
     assert len(webvtt.from_string(texts["vtt"])) == len(cues)
     for form, text in texts.items():
@@ -136,7 +137,9 @@ def test_utterances_of_different_clients_are_batched(server: Served) -> None:
 def test_metrics_tell_what_was_done(server: Served) -> None:
     audio_s = metric(server, "asr_audio_seconds_total")
     transcribe(server, RECORDINGS["weather"].path)
-    assert metric(server, "asr_audio_seconds_total") - audio_s == pytest.approx(RECORDINGS["weather"].duration_s, abs=0.1)
+    assert metric(server, "asr_audio_seconds_total") - audio_s == pytest.approx(
+        RECORDINGS["weather"].duration_s, abs=0.1
+    )
     assert metric(server, "asr_queue_requests") == 0
     text = httpx.get(f"{server.url}/metrics", timeout=10).text
     for stage in ("decode", "vad", "recognise", "punctuate"):

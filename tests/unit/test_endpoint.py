@@ -97,4 +97,3 @@ def test_a_short_silence_at_the_end_of_the_recording_is_trimmed() -> None:
 
 def test_silence_has_no_region() -> None:
     assert Endpointer(OPTIONS).accept(np.full(1000, 0.99, np.float32), is_last=True) == []
-

@@ -156,10 +156,10 @@ def test_the_work_ends_when_nothing_more_can_be_sent() -> None:
             ended.append(True)
 
     async def refuse(message: Message) -> None:
-        raise OSError
+        raise ConnectionResetError
 
     async def run() -> None:
-        with pytest.raises(OSError, match=""):
+        with pytest.raises(ConnectionResetError):
             await EventStream(two(), {})({"type": "http"}, Client().receive, refuse)
         assert ended
 

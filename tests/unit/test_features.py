@@ -38,9 +38,8 @@ def test_stacking_equals_funasrs(frames: int, m: int, n: int) -> None:
     from runners.engines.funasr_models import model_class
 
     model_class("Paraformer")  # installs the bare package that makes FunASR's modules importable
-    from funasr.frontends.wav_frontend import apply_lfr
-
     import torch
+    from funasr.frontends.wav_frontend import apply_lfr
 
     features = torch.randn(frames, 80)
     torch.testing.assert_close(stack_frames(features, m, n), apply_lfr(features, m, n))

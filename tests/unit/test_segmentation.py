@@ -1,5 +1,7 @@
 """Greedy merging: no group over the limit, none across a long pause, nothing lost."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,13 +33,13 @@ def test_nothing_is_lost_or_reordered(spans: list[Span]) -> None:
 def test_groups_respect_limit_and_pause(spans: list[Span]) -> None:
     for group in merged(spans, 10_000, 3000):
         assert group[-1].end_ms - group[0].start_ms <= 10_000
-        assert all(b.start_ms - a.end_ms <= 3000 for a, b in zip(group, group[1:], strict=False))
+        assert all(b.start_ms - a.end_ms <= 3000 for a, b in itertools.pairwise(group))
 
 
 @given(recordings())
 def test_a_group_ends_only_where_the_next_span_does_not_fit(spans: list[Span]) -> None:
     groups = merged(spans, 10_000, 3000)
-    for group, following in zip(groups, groups[1:], strict=False):
+    for group, following in itertools.pairwise(groups):
         fits = following[0].end_ms - group[0].start_ms <= 10_000
         assert not fits or following[0].start_ms - group[-1].end_ms > 3000
 

@@ -98,7 +98,9 @@ async def test_segments_lose_nothing() -> None:
     assert error_rate(whole.text, pieces.text) <= 0.05
 
 
-@pytest.mark.parametrize("audio", [silence(3), noise(3), silence(0.05), silence(0.001)], ids=["silence", "noise", "50ms", "1ms"])
+@pytest.mark.parametrize(
+    "audio", [silence(3), noise(3), silence(0.05), silence(0.001)], ids=["silence", "noise", "50ms", "1ms"]
+)
 async def test_without_speech_the_transcript_is_empty_and_its_duration_true(tmp_path: Path, audio: np.ndarray) -> None:
     transcript = await transcribe(write(tmp_path / "quiet.wav", audio))
     assert (transcript.text, transcript.segments) == ("", ())
@@ -150,7 +152,9 @@ class FailingRecogniser(AsyncProxy):
 
 async def test_an_utterance_that_fails_once_is_recognised_the_second_time() -> None:
     runners = Runners(AsyncProxy(runner_instances()[0]), FailingRecogniser(1))
-    transcript = await transcriber(runners=runners).start(AudioSource(str(RECORDINGS["weather"].path)), OPTIONS).finish()
+    transcript = (
+        await transcriber(runners=runners).start(AudioSource(str(RECORDINGS["weather"].path)), OPTIONS).finish()
+    )
     assert transcript.text == "今天天气怎么样？"
 
 

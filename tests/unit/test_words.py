@@ -40,5 +40,7 @@ def test_no_word_ends_after_its_utterance() -> None:
 
 
 def test_words_join_with_spaces_only_between_latin_words() -> None:
-    words = with_marks(words_of(recognition("我", "用", "open", "source", "软", "件"), 0, 1000), ["", "", "", "", "", "。"])
+    words = with_marks(
+        words_of(recognition("我", "用", "open", "source", "软", "件"), 0, 1000), ["", "", "", "", "", "。"]
+    )
     assert join_words(words) == "我用open source软件。"
