@@ -6,7 +6,6 @@ import concurrent.futures
 import itertools
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,18 +17,9 @@ import soundfile
 import srt
 import webvtt
 
-from tests.e2e.server import Served, served
+from tests.e2e.conftest import KEY
+from tests.e2e.server import Served
 from tests.speech import RECORDINGS, error_rate
-
-KEY = "a-key"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("server")
-    with served(folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder)) as running:
-        yield running
-
 
 @pytest.fixture(scope="module")
 def sdk(server: Served) -> openai.OpenAI:
