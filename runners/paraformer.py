@@ -41,6 +41,11 @@ class ParaformerRunner:
 
         return _in_band(self._recognisers, items, run, lambda error: Recognition(error=error))
 
+    @bentoml.api
+    def device(self) -> str:
+        """Where the models compute: `cpu` or `cuda`."""
+        return self._recognisers.device
+
     @bentoml.api(batchable=True, max_batch_size=16 * settings().asr_batch_size, max_latency_ms=600_000)
     def punctuate(self, items: list[PunctuationItem]) -> list[Punctuation]:
         """The mark after each token of each text."""

@@ -43,14 +43,14 @@ class Engines:
 
         logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._lock = threading.Lock()
         self._engines: dict[str, Any] = {}
         for model_id in settings().enabled_models:
             started = time.monotonic()
             path = store.find_part(catalog.models()[model_id], part, settings())
-            self._engines[model_id] = make(ModelDirectory.read(path), device)
-            log.info("%s %s: loaded on %s in %.1f s", model_id, part, device, time.monotonic() - started)
+            self._engines[model_id] = make(ModelDirectory.read(path), self.device)
+            log.info("%s %s: loaded on %s in %.1f s", model_id, part, self.device, time.monotonic() - started)
 
     def get(self, model_id: str) -> Any:
         return self._engines[model_id]

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
+from typing import NoReturn
 
-from fastapi import FastAPI, Request, Response, Security
-from fastapi.security import HTTPBearer
+from fastapi import FastAPI, Request, Security
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from service.admission import AdmissionQueue
-from service.edge import Edge, error_response, failure_of
+from service.auth import bearer_key, nls_token
+from service.edge import Api, Edge
+from service.intake import Serving
 from service.pipeline.transcribe import Transcriber
-from service.protocols import openai, pages
+from service.protocols import aliyun_rest, openai, pages
 from service.settings import Settings
 
 VERSION = "0.1.0"
+
+# Whose paths are whose: the first that fits says whether a key is asked for and what a failure looks like.
+_APIS = (
+    Api("/stream/v1/asr/health", aliyun_rest.error_response),
+    Api("/stream", aliyun_rest.error_response, nls_token),
+    Api("/v1", openai.error_response, bearer_key),
+    Api("", openai.error_response),
+)
 
 
 def create_app(transcriber: Transcriber, settings: Settings) -> FastAPI:
@@ -29,25 +40,27 @@ def create_app(transcriber: Transcriber, settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.serving = openai.Serving(
+    app.state.serving = Serving(
         transcriber, AdmissionQueue(settings.max_queue_audio_sec), settings, started_at=int(time.time())
     )
     # Edge checks the keys, before anything else; here they are only documented.
-    documented_key = [Security(HTTPBearer(auto_error=False))] if settings.api_key else []
-    app.include_router(openai.router, dependencies=documented_key)
+    bearer = Security(HTTPBearer(auto_error=False))
+    nls_header = Security(APIKeyHeader(name="X-NLS-Token", auto_error=False))
+    nls_query = Security(APIKeyQuery(name="token", auto_error=False))
+    app.include_router(openai.router, dependencies=[bearer] if settings.api_key else [])
+    app.include_router(aliyun_rest.router, dependencies=[nls_header, bearer, nls_query] if settings.api_key else [])
+    app.include_router(aliyun_rest.health_router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files)
     app.router.routes.append(_NoSuchRoute())
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Edge, keys=settings.api_key, protected="/v1")
+    app.add_exception_handler(HTTPException, _leave_to_edge)
+    app.add_middleware(Edge, keys=settings.api_key, apis=_APIS)
     return app
 
 
-async def _answer_http_exception(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = error_response(failure_of(error))
-    response.headers.update(error.headers or {})
-    return response
+async def _leave_to_edge(_: Request, error: Exception) -> NoReturn:
+    """FastAPI would answer these in an envelope of its own."""
+    raise error
 
 
 class _NoSuchRoute(BaseRoute):

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 
 from pydantic import SecretStr
-from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from service.errors import InvalidKey
 
@@ -28,9 +28,15 @@ def check_key(keys: Sequence[SecretStr], presented: bytes | None) -> None:
         raise InvalidKey("The API key is not valid.")
 
 
-def bearer_key(headers: Headers) -> bytes | None:
+def bearer_key(connection: HTTPConnection) -> bytes | None:
     """The key of an ``Authorization: Bearer KEY`` header."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
     return key.strip().encode("latin-1") or None  # the bytes as they were sent: headers are read as latin-1
+
+
+def nls_token(connection: HTTPConnection) -> bytes | None:
+    """The key as Alibaba Cloud's clients bring it: ``X-NLS-Token``, else a bearer key, else ``?token=``."""
+    header = connection.headers.get("x-nls-token", "").strip().encode("latin-1")
+    return header or bearer_key(connection) or connection.query_params.get("token", "").encode() or None

@@ -1,4 +1,4 @@
-"""The HTTP edge: request ids, API keys, and one envelope for every failure, streaming responses left alone."""
+"""The HTTP edge: request ids, API keys, and every failure in its API's envelope, streaming responses left alone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.auth import bearer_key, check_key
+from service.auth import check_key
 from service.errors import InvalidKey, ServiceError
 from service.observability import request_id
-from service.rendering.openai import error_body
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,6 +31,17 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _LINGER_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What holds for the paths below ``prefix``: how a failure is told, and where the key is that a caller brings
+    (``presented_key``; None where no key is asked for).
+    """
+
+    prefix: str
+    error_response: Callable[[ServiceError], Response]
+    presented_key: Callable[[HTTPConnection], bytes | None] | None = None
+
+
 class Edge:
     """ASGI middleware around the whole app.
 
@@ -38,11 +49,11 @@ class Edge:
     keep the client waiting for a first byte until it expires.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], protected: str) -> None:
-        """``protected``: every path below this one needs one of ``keys``."""
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], apis: Sequence[Api]) -> None:
+        """For each path the first of ``apis`` that fits counts; the last one's prefix is empty."""
         self._app = app
         self._keys = keys
-        self._protected = protected
+        self._apis = apis
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -55,25 +66,28 @@ class Edge:
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:
-                await self._answer(scope, headers, _Exchange(headers, receive, send))
+                await self._answer(scope, _Exchange(headers, receive, send))
         finally:
             request_id.reset(token)
 
-    async def _answer(self, scope: Scope, headers: Headers, exchange: _Exchange) -> None:
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        api = next(api for api in self._apis if _is_below(scope, api.prefix))
         try:
-            if _is_below(scope, self._protected):
-                check_key(self._keys, bearer_key(headers))
+            if api.presented_key is not None:
+                check_key(self._keys, api.presented_key(HTTPConnection(scope)))
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # the edge: what is not caught here hangs or shows a traceback
             if exchange.response_started:
                 raise
-            await error_response(failure_of(error))(scope, exchange.receive, exchange.send)
+            response = api.error_response(failure_of(error))
+            response.headers.update(_headers_of(error))
+            await response(scope, exchange.receive, exchange.send)
 
 
-def _is_below(scope: Scope, path: str) -> bool:
+def _is_below(scope: Scope, prefix: str) -> bool:
     # As the router sees it: without the prefix that a mount or a proxy has put before it.
     route_path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return route_path == path or route_path.startswith(path + "/")
+    return not prefix or f"{route_path}/".startswith(f"{prefix}/")
 
 
 class _Exchange:
@@ -140,14 +154,15 @@ def _failure(message: str, status: int, code: str) -> ServiceError:
     return failure
 
 
-def error_response(failure: ServiceError) -> Response:
-    headers = {}
-    if failure.retry_after_s is not None:
-        headers["Retry-After"] = str(failure.retry_after_s)
-    if isinstance(failure, InvalidKey):
-        headers["WWW-Authenticate"] = "Bearer"
-    body = error_body(failure).model_dump_json()
-    return Response(body, failure.status, headers, media_type="application/json")
+def _headers_of(error: Exception) -> dict[str, str]:
+    """What HTTP itself says of a failure, whatever the envelope."""
+    if isinstance(error, HTTPException):
+        return dict(error.headers or {})
+    if isinstance(error, InvalidKey):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, ServiceError) and error.retry_after_s is not None:
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
 
 
 async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:

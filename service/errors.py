@@ -51,6 +51,10 @@ class UndecodableAudio(ServiceError):
     code = "unsupported_audio"
 
 
+class UnsupportedSampleRate(InvalidRequest):
+    code = "unsupported_sample_rate"
+
+
 class AddressRefused(InvalidRequest):
     """An ``audio_address`` that must not or cannot be fetched."""
 

@@ -35,6 +35,7 @@ class Runners:
         self._vad = vad
         self._paraformer = paraformer
         self._vad_options: dict[str, VadOptions] = {}
+        self._device = ""
 
     async def ready(self) -> bool:
         """Whether every runner answers that it is ready, within a few seconds."""
@@ -45,6 +46,12 @@ class Runners:
             options = await _call("vad", lambda: self._vad.options())
             self._vad_options = {name: VadOptions.model_validate(value) for name, value in options.items()}
         return self._vad_options[model]
+
+    async def device(self) -> str:
+        """Where the recogniser computes: `cpu` or `cuda`."""
+        if not self._device:
+            self._device = await _call("paraformer", lambda: self._paraformer.device())
+        return self._device
 
     async def silence_scores(self, block: VadBlock) -> NDArray[np.float32]:
         """Probability of silence in each 10 ms frame of a block."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
@@ -41,6 +41,11 @@ class Settings(RunnerSettings):
     )
     audio_url_timeout_sec: float = Field(
         default=300, gt=0, description="Longest time that fetching an `audio_address` may take."
+    )
+    aliyun_status_style: Literal["http", "cloud"] = Field(
+        default="http",
+        description="The `status` of a success in Alibaba Cloud's REST API: 200 (`http`), or 20000000 as the "
+        "cloud itself answers (`cloud`).",
     )
 
     @field_validator("api_key", mode="before")

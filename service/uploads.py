@@ -1,4 +1,4 @@
-"""Uploads: multipart/form-data read as a stream, its fields bounded in memory, its file straight to disk."""
+"""Uploads read as a stream: a form, its fields bounded in memory, or a raw body; the audio straight to disk."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ async def receive_form(
     """
     max_body_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
     if int(request.headers.get("content-length", 0)) > max_body_bytes:
-        raise _too_large(max_file_bytes)
+        raise _too_large(max_file_bytes, "file")
     parts = _Parts(max_file_bytes, field_limits, on_file)
     parser = _parser(request.headers.get("content-type", ""), parts)
     body_bytes = 0
     async for chunk in request.stream():
         body_bytes += len(chunk)
         if body_bytes > max_body_bytes:
-            raise _too_large(max_file_bytes)
+            raise _too_large(max_file_bytes, "file")
         try:
             parser.write(chunk)
         except FormParserError as error:
@@ -80,13 +80,44 @@ async def receive_form(
     return Form(parts.fields, parts.file_name, parts.file_bytes)
 
 
+async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> int:
+    """Puts the raw body of a request into ``into`` and returns the number of bytes.
+
+    Raises:
+        AudioTooLarge: at once when Content-Length says so, else as soon as the limit is passed.
+    """
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(max_bytes)
+    body_bytes = 0
+    unwritten = bytearray()
+    async for chunk in request.stream():
+        body_bytes += len(chunk)
+        if body_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        unwritten += chunk
+        if len(unwritten) >= _WRITE_BYTES:
+            await asyncio.to_thread(into.write, unwritten)
+            unwritten = bytearray()
+    await asyncio.to_thread(_write_rest, into, unwritten)
+    return body_bytes
+
+
+async def refuse_body(request: Request, message: str) -> None:
+    """Reads a request whose body must be empty to its end. InvalidRequest, with ``message``, at its first byte."""
+    if int(request.headers.get("content-length", 0)):
+        raise InvalidRequest(message)
+    async for chunk in request.stream():
+        if chunk:
+            raise InvalidRequest(message)
+
+
 def _write_rest(into: IO[bytes], data: bytearray) -> None:
     into.write(data)
     into.flush()
 
 
-def _too_large(max_file_bytes: int) -> AudioTooLarge:
-    return AudioTooLarge(f"The file is larger than the limit of {max_file_bytes / 2**20:g} MB.", param="file")
+def _too_large(max_bytes: int, param: str | None = None) -> AudioTooLarge:
+    return AudioTooLarge(f"The audio is larger than the limit of {max_bytes / 2**20:g} MB.", param=param)
 
 
 def _parser(content_type: str, parts: _Parts) -> MultipartParser:
@@ -169,7 +200,7 @@ class _Parts:
         if self._in_file:
             self.file_bytes += end - start
             if self.file_bytes > self._max_file_bytes:
-                raise _too_large(self._max_file_bytes)
+                raise _too_large(self._max_file_bytes, "file")
             self.unwritten += data[start:end]
             return
         self._value += data[start:end]

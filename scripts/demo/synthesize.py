@@ -1,6 +1,6 @@
 """Writes the recogniser's training and evaluation speech as shards of features (resumable: shards are seeded by name).
 
-python -m scripts.demo.synthesize --out build/demo --shards 36 --jobs 2
+python -m scripts.demo.synthesize --out build/demo --shards 44 --jobs 2
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LONGEST_S = 20.0  # the recognition window of Paraformer, see configs/models.yam
 
 def _training_text(rng: random.Random) -> str:
     kind = rng.random()
-    if kind < 0.07:
+    if kind < 0.1:
         return rng.choice(SHORT_ANSWERS)
-    draw = draw_word_salad if kind < 0.2 else draw_sentence
+    draw = draw_word_salad if kind < 0.23 else draw_sentence
     while is_held_out(text := draw(rng)):
         pass
     return text
@@ -90,7 +90,7 @@ def write_shard(path: Path, count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/demo"))
-    parser.add_argument("--shards", type=int, default=36)
+    parser.add_argument("--shards", type=int, default=44)
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,12 @@ class Transcriber:
         await self._runners.vad_options(model)
         return True
 
+    async def device(self) -> str:
+        """Where recognition computes: `cpu` or `cuda`. Raises NotReady until every runner answers."""
+        if self._runners is None or not await self._runners.ready():
+            raise NotReady("Models are loading; try again shortly.", retry_after_s=5)
+        return await self._runners.device()
+
     def start(self, source: AudioSource, options: RecognitionOptions) -> Transcription:
         if self._runners is None:
             raise NotReady("models are loading; try again shortly", retry_after_s=5)

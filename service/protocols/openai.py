@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
 from typing import IO, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from runners import catalog
-from service import observability
-from service.admission import AdmissionQueue, estimate_audio_s
 from service.domain import AudioSource, Segment, Transcript
 from service.edge import unless_disconnected
-from service.errors import InvalidRequest, NotReady, ServiceError
-from service.pipeline.fetch import fetch_audio
-from service.pipeline.transcribe import Transcriber, Transcription
+from service.errors import InvalidRequest, ServiceError
+from service.intake import Job, fetch_recording, serving_of, taken_in
 from service.protocols.event_stream import EventStream
 from service.protocols.openai_form import (
     FIELD_LIMITS,
@@ -28,32 +24,11 @@ from service.protocols.openai_form import (
     resolve,
     resolve_model,
 )
+from service.protocols.schemas import failures, field_schemas
 from service.rendering import openai as bodies
 from service.rendering import subtitles
 from service.settings import Settings
-from service.uploads import Fields, receive_form, temporary_audio_file
-
-# Models load for seconds, not minutes: a short wait spares most clients the retry.
-_READY_WAIT_S = 2.0
-_READY_RETRY_S = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What the routes work with; ``app.state.serving``. ``started_at`` is in seconds of the epoch."""
-
-    transcriber: Transcriber
-    admission: AdmissionQueue
-    settings: Settings
-    started_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A transcription that has been let in."""
-
-    request: TranscriptionRequest
-    transcription: Transcription
+from service.uploads import Fields, receive_form
 
 
 class ModelObject(BaseModel):
@@ -74,65 +49,16 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
-def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": bodies.ErrorBody, "description": _FAILURES[status]} for status in statuses}
+router = APIRouter(prefix="/v1", tags=["OpenAI Audio API"], responses=failures(bodies.ErrorBody, 401))
 
 
-_FAILURES = {
-    400: "The request is wrong; `param` names the field.",
-    401: "The API key is missing or wrong.",
-    404: "There is no such model.",
-    413: "The audio is too large or too long.",
-    415: "The file is not audio that can be decoded.",
-    429: "The queue is full; `Retry-After` says when to try again.",
-    500: "The service failed; the message has the request id.",
-    503: "Models are loading, or a runner is restarting; `Retry-After` says when to try again.",
-}
-
-router = APIRouter(prefix="/v1", tags=["OpenAI Audio API"], responses=_failures(401))
+def error_response(failure: ServiceError) -> Response:
+    return Response(bodies.error_body(failure).model_dump_json(), failure.status, media_type="application/json")
 
 
-def _serving(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    return serving
-
-
-async def _job(request: Request) -> AsyncIterator[_Job]:
-    """Takes a request in, as far as recognition; its audio file and its place are held until it is answered."""
-    serving = _serving(request)
-    with _counted():
-        await _check_ready(serving)
-        serving.admission.check()
-        with temporary_audio_file() as file:
-            wanted, source = await _receive(request, serving.settings, file)
-            audio_s = await asyncio.to_thread(estimate_audio_s, source)
-            with serving.admission.admit(min(audio_s, serving.settings.max_audio_duration_sec)):
-                yield _Job(wanted, serving.transcriber.start(source, wanted.options))
-
-
-@contextmanager
-def _counted() -> Iterator[None]:
-    outcome = "internal_error"
-    try:
-        yield
-        outcome = "ok"
-    except ServiceError as failure:
-        outcome = failure.code
-        raise
-    except (ClientDisconnect, asyncio.CancelledError):
-        outcome = "client_disconnected"
-        raise
-    finally:
-        observability.requests.labels("openai", outcome).inc()
-
-
-async def _check_ready(serving: Serving) -> None:
-    try:
-        ready = await asyncio.wait_for(serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S)
-    except asyncio.TimeoutError:
-        ready = False
-    if not ready:
-        raise NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)
+async def _job(request: Request) -> AsyncIterator[Job[TranscriptionRequest]]:
+    async with taken_in(request, "openai", _receive) as job:
+        yield job
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[TranscriptionRequest, AudioSource]:
@@ -151,29 +77,13 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     if wanted.audio_address and form.file_bytes:
         raise InvalidRequest("Send either `file` or `audio_address`, not both.", param="audio_address")
     if wanted.audio_address:
-        await unless_disconnected(
-            request.receive,
-            fetch_audio(
-                wanted.audio_address,
-                file,
-                max_bytes=settings.max_audio_size,
-                allow_private=settings.allow_private_audio_urls,
-                timeout_s=settings.audio_url_timeout_sec,
-            ),
-        )
-        await asyncio.to_thread(file.flush)
+        await fetch_recording(wanted.audio_address, file, request, settings)
     return wanted, AudioSource(file.name, name=form.file_name or "")
 
 
 def _form_schema() -> dict[str, Any]:
-    """The form as OpenAPI wants it: inline, and without defaults that mean "absent"."""
-    schema = TranscriptionForm.model_json_schema()
-    for field in schema["properties"].values():
-        field.pop("title")
-        if field.get("default") in (None, "", []):
-            field.pop("default", None)
     file = {"type": "string", "format": "binary", "description": "The audio, in any format that ffmpeg reads."}
-    return {"type": "object", "properties": {"file": file, **schema["properties"]}}
+    return {"type": "object", "properties": {"file": file, **field_schemas(TranscriptionForm)}}
 
 
 _TRANSCRIPTION_FORMATS = {
@@ -194,11 +104,11 @@ _TRANSCRIPTION_FORMATS = {
     response_model=bodies.VerboseTranscriptionBody | bodies.TranscriptionBody,
     responses={
         200: {"content": _TRANSCRIPTION_FORMATS, "description": "The transcript, in `response_format`."},
-        **_failures(400, 404, 413, 415, 429, 500, 503),
+        **failures(bodies.ErrorBody, 400, 404, 413, 415, 429, 500, 503),
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}},
 )
-async def create_transcription(request: Request, job: Annotated[_Job, Depends(_job)]) -> Response:
+async def create_transcription(request: Request, job: Annotated[Job[TranscriptionRequest], Depends(_job)]) -> Response:
     """Give the audio as `file` or as `audio_address`."""
     headers = _warning_headers(job.request.warnings)
     if job.request.stream:
@@ -209,7 +119,7 @@ async def create_transcription(request: Request, job: Annotated[_Job, Depends(_j
     return Response(content, headers=headers, media_type=media_type)
 
 
-async def _events(job: _Job) -> AsyncGenerator[BaseModel, None]:
+async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
     logprobs = job.request.logprobs
     segments = cast(AsyncGenerator[Segment, None], aiter(job.transcription))
     sent = ""
@@ -245,7 +155,9 @@ def _warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
     return {"X-Warnings": " ".join(warnings).encode("unicode_escape").decode()} if warnings else {}
 
 
-@router.post("/audio/translations", summary="Not available", response_model=None, responses=_failures(400))
+@router.post(
+    "/audio/translations", summary="Not available", response_model=None, responses=failures(bodies.ErrorBody, 400)
+)
 async def create_translation() -> Response:
     """No model here translates."""
     raise InvalidRequest("No model here translates; use /v1/audio/transcriptions for the text as it is spoken.")
@@ -253,15 +165,15 @@ async def create_translation() -> Response:
 
 @router.get("/models", summary="List the loaded models")
 async def list_models(request: Request) -> ModelList:
-    serving = _serving(request)
+    serving = serving_of(request)
     models = catalog.models()
     return ModelList(data=[_model_object(models[id], serving.started_at) for id in serving.settings.enabled_models])
 
 
-@router.get("/models/{model}", summary="Look up a model", responses=_failures(404))
+@router.get("/models/{model}", summary="Look up a model", responses=failures(bodies.ErrorBody, 404))
 async def retrieve_model(request: Request, model: str) -> ModelObject:
     """By its id, or by a name that means the default model, such as `whisper-1`."""
-    serving = _serving(request)
+    serving = serving_of(request)
     return _model_object(resolve_model(model, serving.settings.enabled_models), serving.started_at)
 
 

@@ -17,8 +17,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from runners import catalog
 from service.domain import Hotword, RecognitionOptions
-from service.errors import InvalidRequest, ModelNotFound
+from service.errors import InvalidRequest
 from service.languages import language_code
+from service.protocols.models import loaded_model
+from service.protocols.schemas import invalid_field
 from service.rendering.openai import Granularity
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
@@ -129,10 +131,7 @@ class TranscriptionForm(BaseModel):
         try:
             return cls.model_validate(_grouped(fields))
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            param = str(problem["loc"][0]).removesuffix("[]")
-            message = problem["msg"].removeprefix("Value error, ")
-            raise InvalidRequest(f"`{param}`: {message}", param=param) from None
+            raise invalid_field(error) from None
 
 
 _LISTS = frozenset(f.alias.removesuffix("[]") for f in TranscriptionForm.model_fields.values() if f.alias)
@@ -205,13 +204,8 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
 
 def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
     """The loaded model that a client's name means. ModelNotFound lists what is loaded."""
-    model_id = name.strip()
-    if not model_id or any(fnmatchcase(model_id.lower(), alias) for alias in _ALIASES):
-        model_id = enabled[0]
-    if model_id in enabled:
-        return catalog.models()[model_id]
-    problem = "is not loaded here" if model_id in catalog.models() else "does not exist"
-    raise ModelNotFound(f"The model `{model_id[:100]}` {problem}; loaded: {', '.join(enabled)}.", param="model")
+    is_alias = any(fnmatchcase(name.strip().lower(), alias) for alias in _ALIASES)
+    return loaded_model("" if is_alias else name, enabled)
 
 
 def _check_formats(form: TranscriptionForm, response_format: ResponseFormat) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from runners.catalog import PROJECT_ROOT
+from service.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,13 @@ def served(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # what other tests have set for services in their own process is not for this one
+    settings = {name.upper() for name in Settings.model_fields} - {"ENABLED_MODELS"}
+    inherited = {name: value for name, value in os.environ.items() if name not in settings}
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         server = subprocess.Popen(
-            command, env={**os.environ, **environment}, cwd=cwd, stdout=output, stderr=subprocess.STDOUT
+            command, env={**inherited, **environment}, cwd=cwd, stdout=output, stderr=subprocess.STDOUT
         )
     members: list[psutil.Process] = []
     try:

@@ -21,6 +21,7 @@ from tests.e2e.conftest import KEY
 from tests.e2e.server import Served
 from tests.speech import RECORDINGS, error_rate
 
+
 @pytest.fixture(scope="module")
 def sdk(server: Served) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0)

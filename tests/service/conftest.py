@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from service.app import create_app
 from service.pipeline.transcribe import Limits, Transcriber
 from service.settings import Settings
 from tests.engines import in_process_runners
+from tests.speech import FOLDER
 
 Serve = Callable[..., TestClient]
 
@@ -42,6 +46,20 @@ def serve() -> Serve:
         return TestClient(create_app(transcriber, chosen))
 
     return make
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """The address of a web server on this machine that has the shipped recordings."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(FOLDER)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,15 @@
 import pytest
 from pydantic import SecretStr
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
-from service.auth import bearer_key, check_key
+from service.auth import bearer_key, check_key, nls_token
 from service.errors import InvalidKey
+
+
+def asking(headers: Headers, query: str = "") -> HTTPConnection:
+    return HTTPConnection({"type": "http", "headers": headers.raw, "query_string": query.encode()})
+
 
 KEYS = (SecretStr("k"), SecretStr("a-longer-key"), SecretStr("密钥"))
 
@@ -30,14 +36,33 @@ def test_without_configured_keys_everybody_comes_in() -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_may_be_written_in_any_case(scheme: str) -> None:
-    assert bearer_key(Headers({"Authorization": f"{scheme} k"})) == b"k"
+    assert bearer_key(asking(Headers({"Authorization": f"{scheme} k"}))) == b"k"
 
 
 @pytest.mark.parametrize("header", ["", "k", "Basic k", "Bearer", "Bearer "])
 def test_what_is_no_bearer_header_has_no_key(header: str) -> None:
-    assert bearer_key(Headers({"Authorization": header})) is None
+    assert bearer_key(asking(Headers({"Authorization": header}))) is None
 
 
 def test_a_key_in_utf8_arrives_as_it_was_sent() -> None:
     headers = Headers(raw=[(b"authorization", "Bearer 密钥".encode())])
-    assert bearer_key(headers) == "密钥".encode()
+    assert bearer_key(asking(headers)) == "密钥".encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "key"),
+    [
+        ({"X-NLS-Token": "k"}, "", b"k"),
+        ({"Authorization": "Bearer k"}, "", b"k"),
+        ({}, "token=k", b"k"),
+        ({}, "token=%E5%AF%86%E9%92%A5", "密钥".encode()),
+        ({"X-NLS-Token": "k", "Authorization": "Bearer other"}, "token=third", b"k"),
+        ({"X-NLS-Token": "", "Authorization": "Bearer k"}, "token=third", b"k"),
+        ({}, "token=", None),
+        ({}, "", None),
+    ],
+)
+def test_alibaba_clouds_clients_bring_the_key_in_three_places(
+    headers: dict[str, str], query: str, key: bytes | None
+) -> None:
+    assert nls_token(asking(Headers(headers), query)) == key

@@ -3,21 +3,25 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from service import edge
-from service.edge import Edge, unless_disconnected
+from service.auth import bearer_key
+from service.edge import Api, Edge, unless_disconnected
 from service.errors import QueueFull, RecognitionFailed, ServiceError
 from service.observability import request_id
+from service.protocols.openai import error_response
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+APIS = (Api("/v1", error_response, bearer_key), Api("", error_response))
 
 
 class Client:
@@ -35,10 +39,18 @@ class Client:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
-    def ask(self, app: App, path: str = "/v1/x", headers: dict[str, str] | None = None, **scope: Any) -> int:
+    def ask(
+        self,
+        app: App,
+        path: str = "/v1/x",
+        headers: dict[str, str] | None = None,
+        *,
+        apis: Sequence[Api] = APIS,
+        **scope: Any,
+    ) -> int:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         request = {"type": "http", "method": "POST", "path": path, "headers": raw, **scope}
-        asyncio.run(Edge(app, [SecretStr("key")], "/v1")(request, self.receive, self.send))  # type: ignore[arg-type]
+        asyncio.run(Edge(app, [SecretStr("key")], apis)(request, self.receive, self.send))  # type: ignore[arg-type]
         status: int = self.sent[0]["status"]
         return status
 
@@ -93,7 +105,7 @@ def test_a_proxys_prefix_opens_nothing() -> None:
     assert Client().ask(ok, "/asr/v1/models", root_path="/asr") == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/v10"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/v10", "", "*"])
 def test_other_paths_need_no_key(path: str) -> None:
     assert Client().ask(ok, path) == 200
 
@@ -102,6 +114,25 @@ def test_a_wrong_key_is_not_echoed() -> None:
     client = Client()
     assert client.ask(ok, headers={"authorization": "Bearer s3cret-guess"}) == 401
     assert "s3cret" not in str(client.sent)
+
+
+def test_the_first_api_that_fits_a_path_says_what_a_failure_looks_like_and_where_the_key_is() -> None:
+    def plain(failure: ServiceError) -> Response:
+        return Response(failure.code, failure.status)
+
+    apis = (
+        Api("/a/open", plain),
+        Api("/a", plain, lambda connection: connection.headers.get("k", "").encode()),
+        Api("", error_response),
+    )
+    client = Client()
+    assert client.ask(failing(QueueFull("full", retry_after_s=7)), "/a/open", apis=apis) == 429
+    assert (client.headers["retry-after"], client.sent[-1]["body"]) == ("7", b"queue_full")
+    assert Client().ask(ok, "/a/b", apis=apis) == 401
+    assert Client().ask(ok, "/a/b", {"k": "key"}, apis=apis) == 200
+    other = Client()
+    assert other.ask(failing(QueueFull("full")), "/ab", apis=apis) == 429
+    assert other.error["code"] == "queue_full"
 
 
 def test_a_failure_has_its_status_and_the_envelope() -> None:

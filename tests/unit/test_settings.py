@@ -36,7 +36,8 @@ def test_a_size_without_unit_is_megabytes_and_units_are_powers_of_1024(
     assert Settings().max_audio_size == size
 
 
-def test_the_largest_file_is_2_gb_by_default() -> None:
+def test_the_largest_file_is_2_gb_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAX_AUDIO_SIZE", raising=False)
     assert Settings().max_audio_size == 2 * 2**30
 
 

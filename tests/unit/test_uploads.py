@@ -12,7 +12,16 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError
-from service.uploads import FORM_OVERHEAD_BYTES, MAX_FIELD_BYTES, Fields, Form, receive_form, temporary_audio_file
+from service.uploads import (
+    FORM_OVERHEAD_BYTES,
+    MAX_FIELD_BYTES,
+    Fields,
+    Form,
+    receive_body,
+    receive_form,
+    refuse_body,
+    temporary_audio_file,
+)
 
 LIMIT = 1000
 BOUNDARY = b"xyz"
@@ -153,6 +162,58 @@ def test_what_is_no_form_is_refused_unread(content_type: str) -> None:
 def test_a_client_that_goes_away_ends_the_upload() -> None:
     with pytest.raises(ClientDisconnect):
         receive(Arriving(part("file", b"some", "a"), breaks_off=True))
+
+
+# A raw body
+
+
+def receive_raw(arriving: Arriving, into: io.BytesIO) -> int:
+    return asyncio.run(receive_body(arriving.request, into, max_bytes=LIMIT))
+
+
+def test_a_raw_body_arrives_whole_up_to_the_limit() -> None:
+    into = io.BytesIO()
+    assert receive_raw(Arriving(b"\xff\0", b"", b"0" * (LIMIT - 2)), into) == LIMIT
+    assert into.getvalue() == b"\xff\0" + b"0" * (LIMIT - 2)
+
+
+def test_a_large_raw_body_goes_to_disk_in_its_order() -> None:
+    into = io.BytesIO()
+    chunks = [bytes([i]) * 400_000 for i in range(7)]
+    size = asyncio.run(receive_body(Arriving(*chunks).request, into, max_bytes=10**7))
+    assert into.getvalue() == b"".join(chunks)
+    assert size == 2_800_000
+
+
+def test_an_announced_excess_of_a_raw_body_is_refused_unread() -> None:
+    arriving = Arriving(b"", headers={"content-length": str(LIMIT + 1)})
+    with pytest.raises(AudioTooLarge):
+        receive_raw(arriving, io.BytesIO())
+    assert arriving.taken == 0
+
+
+def test_an_unannounced_excess_of_a_raw_body_is_refused_where_it_begins() -> None:
+    arriving = Arriving(b"0" * LIMIT, b"1", b"never", b"read")
+    with pytest.raises(AudioTooLarge):
+        receive_raw(arriving, io.BytesIO())
+    assert arriving.taken == 2
+
+
+def test_a_raw_body_that_breaks_off_is_no_recording() -> None:
+    with pytest.raises(ClientDisconnect):
+        receive_raw(Arriving(b"some", breaks_off=True), io.BytesIO())
+
+
+def test_a_body_where_none_belongs_is_refused_at_its_first_byte() -> None:
+    asyncio.run(refuse_body(Arriving(b"", b"").request, "no"))
+    arriving = Arriving(b"", b"1", b"never read")
+    with pytest.raises(InvalidRequest):
+        asyncio.run(refuse_body(arriving.request, "no"))
+    assert arriving.taken == 2
+    announced = Arriving(b"1", headers={"content-length": "1"})
+    with pytest.raises(InvalidRequest):
+        asyncio.run(refuse_body(announced.request, "no"))
+    assert announced.taken == 0
 
 
 def test_the_file_on_disk_is_private_and_goes_away() -> None:

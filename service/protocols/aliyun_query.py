@@ -1,0 +1,128 @@
+"""What a request of Alibaba Cloud's REST API may say in its query, and what it comes down to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+
+from service.domain import RawPcm, RecognitionOptions
+from service.errors import InvalidRequest, UnsupportedSampleRate
+from service.protocols.models import loaded_model
+from service.protocols.schemas import field_schemas, invalid_field
+from service.protocols.vocabulary import parse_vocabulary
+
+AudioFormat = Literal["pcm", "wav", "mp3", "aac", "amr", "opus", "speex", "flac", "m4a"]
+SampleRate = Literal[8000, 16000, 22050, 24000, 44100, 48000]
+_RATES = {str(rate): rate for rate in get_args(SampleRate)}
+
+# Read before the query is: see service/auth.py.
+_TOKEN = "token"
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _rate(value: object) -> object:
+    return _RATES.get(value, value) if isinstance(value, str) else value
+
+
+class RecognitionQuery(BaseModel):
+    """The query of ``POST /stream/v1/asr``. An empty parameter counts as one not sent."""
+
+    appkey: str = Field(default="", description="Accepted; this service has no projects.")
+    format: Annotated[AudioFormat, BeforeValidator(_lower)] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="`pcm`: headerless 16-bit mono PCM. Any other format is found from the bytes.",
+    )
+    sample_rate: Annotated[SampleRate, BeforeValidator(_rate)] = Field(
+        default=16000, description="What headerless PCM was sampled at, in Hz; other audio says so itself."
+    )
+    model_id: str = Field(default="", description="A model id of `/stream/v1/asr/models`; absent: the default model.")
+    audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of a body.")
+    enable_speaker_diarization: bool = Field(default=True, description="Not used yet.")
+    word_timestamps: bool = Field(default=True, description="`word_tokens` in the segments: words with their times.")
+    vocabulary_id: str = Field(
+        default="", description="Hotwords with weights from 1 to 100, for models that can: `词1 权重1 词2 权重2`."
+    )
+    enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
+    enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
+
+    model_config = ConfigDict(hide_input_in_errors=True, protected_namespaces=())
+
+    @classmethod
+    def from_items(cls, items: Iterable[tuple[str, str]]) -> RecognitionQuery:
+        """Reads a query's names and values; unknown names are left to ``resolve``.
+
+        Raises:
+            InvalidRequest: a parameter is given twice, is not UTF-8, or has a value that it can't have;
+                ``param`` names it.
+            UnsupportedSampleRate: that value is the sample rate.
+        """
+        given: dict[str, str] = {}
+        for name, value in items:
+            if name in cls.model_fields and value:
+                if name in given:
+                    raise InvalidRequest(f"`{name}` was given more than once.", param=name)
+                if "\ufffd" in value:
+                    raise InvalidRequest(f"The text of `{name}` is not UTF-8.", param=name)
+                given[name] = value
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            failure = invalid_field(error)
+            if failure.param == "sample_rate":
+                raise UnsupportedSampleRate(failure.message, param=failure.param) from None
+            raise failure from None
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionRequest:
+    """What is to be done. ``raw`` describes headerless PCM, where the client named it; ``warnings`` say what of
+    the query has no effect.
+    """
+
+    options: RecognitionOptions
+    audio_address: str
+    raw: RawPcm | None
+    warnings: tuple[str, ...]
+
+
+def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str]) -> RecognitionRequest:
+    """The request that a query makes. ``names`` are those that were sent, ``enabled`` the loaded models.
+
+    Raises:
+        ModelNotFound: the model is not among ``enabled``.
+        InvalidRequest: hotwords that can't be read.
+    """
+    hotwords = parse_vocabulary(query.vocabulary_id)
+    warnings = []
+    if hotwords:
+        warnings.append("vocabulary_id had no effect: the model can't be biased towards words.")
+    unknown = sorted(set(names) - {*RecognitionQuery.model_fields, _TOKEN})
+    if unknown:
+        warnings.append(f"Unknown parameters had no effect: {', '.join(name[:50] for name in unknown)}.")
+    return RecognitionRequest(
+        options=RecognitionOptions(
+            model=loaded_model(query.model_id, enabled).id,
+            hotwords=hotwords,
+            word_timestamps=query.word_timestamps,
+            punctuation=query.enable_punctuation_prediction,
+            inverse_text_normalization=query.enable_inverse_text_normalization,
+        ),
+        audio_address=query.audio_address,
+        raw=RawPcm(query.sample_rate) if query.format == "pcm" else None,
+        warnings=tuple(warnings),
+    )
+
+
+def query_parameters() -> list[dict[str, Any]]:
+    """The query in the OpenAPI document's words."""
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
+        for name, schema in field_schemas(RecognitionQuery).items()
+    ]

@@ -1,0 +1,173 @@
+"""Alibaba Cloud's REST speech API: /stream/v1/asr, /stream/v1/asr/models, /stream/v1/asr/health."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+import psutil
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from runners import catalog
+from service.domain import AudioSource, RawPcm
+from service.edge import unless_disconnected
+from service.errors import InvalidRequest, ServiceError
+from service.intake import Job, fetch_recording, serving_of, taken_in
+from service.observability import request_id
+from service.protocols.aliyun_query import RecognitionQuery, RecognitionRequest, query_parameters, resolve
+from service.protocols.schemas import failures
+from service.rendering import aliyun as bodies
+from service.settings import Settings
+from service.uploads import receive_body, refuse_body
+
+_TASK_ID_HEADER = "task_id"
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
+_DOCUMENTED_TASK_ID = {_TASK_ID_HEADER: {"description": "The body's `task_id`.", "schema": {"type": "string"}}}
+
+router = APIRouter(
+    prefix="/stream/v1/asr", tags=["Alibaba Cloud REST API"], responses=failures(bodies.FailureBody, 401)
+)
+health_router = APIRouter(prefix="/stream/v1/asr", tags=["Alibaba Cloud REST API"])
+
+
+def _task_id() -> str:
+    """The request's id, which has a task id's form unless the client chose it; else a new one."""
+    given = request_id.get()
+    return given if _TASK_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def error_response(failure: ServiceError) -> Response:
+    return _response(bodies.failure_body(failure, _task_id()), failure.status)
+
+
+def _response(body: bodies.RecognitionBody | bodies.FailureBody, status: int) -> Response:
+    headers = {_TASK_ID_HEADER: body.task_id}
+    return Response(body.model_dump_json(), status, headers, media_type="application/json")
+
+
+async def _job(request: Request) -> AsyncIterator[Job[RecognitionRequest]]:
+    async with taken_in(request, "aliyun_rest", _receive) as job:
+        yield job
+
+
+async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[RecognitionRequest, AudioSource]:
+    """The query, understood before the body is read, and the audio in ``file``."""
+    query = request.query_params
+    wanted = resolve(RecognitionQuery.from_items(query.multi_items()), query.keys(), settings.enabled_models)
+    if wanted.audio_address:
+        await refuse_body(request, "Send either a body or `audio_address`, not both.")
+        await fetch_recording(wanted.audio_address, file, request, settings)
+    elif request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise InvalidRequest("The body must be the audio itself, not a form (with curl: --data-binary @FILE).")
+    elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
+        raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
+    return wanted, await asyncio.to_thread(_source, file.name, wanted.raw)
+
+
+def _source(path: str, raw: RawPcm | None) -> AudioSource:
+    """Clients name a WAV file `pcm` for what it holds; its header says better than they how to read it."""
+    if raw is not None:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+        if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+            raw = None
+    return AudioSource(path, raw)
+
+
+@router.post(
+    "",
+    summary="Recognise a recording",
+    response_model=bodies.RecognitionBody,
+    responses={
+        200: {"headers": _DOCUMENTED_TASK_ID},
+        **failures(bodies.FailureBody, 400, 404, 413, 415, 429, 500, 503),
+    },
+    openapi_extra={
+        "parameters": query_parameters(),
+        "requestBody": {
+            "description": "The audio, in any format that ffmpeg reads; nothing with `audio_address`.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+    },
+)
+async def recognise(request: Request, job: Annotated[Job[RecognitionRequest], Depends(_job)]) -> Response:
+    """Give the audio as the body or as `audio_address`."""
+    started = time.monotonic()
+    transcript = await unless_disconnected(request.receive, job.transcription.finish())
+    task = bodies.Task(
+        id=_task_id(),
+        processing_s=time.monotonic() - started,
+        status_style=serving_of(request).settings.aliyun_status_style,
+        word_tokens=job.request.options.word_timestamps,
+    )
+    told = replace(transcript, warnings=(*transcript.warnings, *job.request.warnings))
+    # Long recordings take a while to render.
+    return await asyncio.to_thread(lambda: _response(bodies.recognition_body(told, task), 200))
+
+
+class LoadedModel(BaseModel):
+    """A model that recognises here; all that are listed are loaded. ``default``: what no ``model_id`` means."""
+
+    id: str
+    name: str
+    description: str
+    languages: list[str]
+    default: bool
+    loaded: Literal[True] = True
+    demo: bool
+
+
+class LoadedModels(BaseModel):
+    models: list[LoadedModel]
+    total: int
+
+
+@router.get("/models", summary="List the loaded models")
+async def list_models(request: Request) -> LoadedModels:
+    enabled = serving_of(request).settings.enabled_models
+    models = [_loaded_model(catalog.models()[id], is_default=id == enabled[0]) for id in enabled]
+    return LoadedModels(models=models, total=len(models))
+
+
+def _loaded_model(model: catalog.Model, *, is_default: bool) -> LoadedModel:
+    return LoadedModel(
+        id=model.id,
+        name=model.title,
+        description=model.description,
+        languages=list(model.languages),
+        default=is_default,
+        demo=model.demo,
+    )
+
+
+class Health(BaseModel):
+    """``device`` is where recognition computes; ``memory_mb`` is this process's resident memory, without the
+    runners' own.
+    """
+
+    status: Literal["healthy"] = "healthy"
+    loaded_models: list[str]
+    device: str
+    queue_audio_seconds: float
+    queue_requests: int
+    memory_mb: float
+
+
+@health_router.get("/health", summary="Whether models are loaded", responses=failures(bodies.FailureBody, 503))
+async def health(request: Request) -> Health:
+    """Needs no key. 503 until the models are loaded."""
+    serving = serving_of(request)
+    return Health(
+        device=await serving.transcriber.device(),
+        loaded_models=list(serving.settings.enabled_models),
+        queue_audio_seconds=round(serving.admission.audio_s, 3),
+        queue_requests=serving.admission.requests,
+        memory_mb=round(psutil.Process().memory_info().rss / 2**20, 1),
+    )

@@ -1,0 +1,43 @@
+"""What the HTTP protocols say alike of their fields: in the OpenAPI document, and when one is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidRequest
+
+_FAILURES = {
+    400: "The request is wrong; the message names the field.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such model.",
+    413: "The audio is too large or too long.",
+    415: "The file is not audio that can be decoded.",
+    429: "The queue is full; `Retry-After` says when to try again.",
+    500: "The service failed; the message has the request id.",
+    503: "Models are loading, or a runner is restarting; `Retry-After` says when to try again.",
+}
+
+
+def failures(envelope: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The failures that a route may answer with, as FastAPI's ``responses``."""
+    return {status: {"model": envelope, "description": _FAILURES[status]} for status in statuses}
+
+
+def field_schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The schema of each field, as OpenAPI wants it: inline, and without defaults that mean "absent"."""
+    schemas: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    for schema in schemas.values():
+        schema.pop("title", None)
+        if schema.get("default") in (None, "", []):
+            schema.pop("default", None)
+    return schemas
+
+
+def invalid_field(error: ValidationError) -> InvalidRequest:
+    """The first problem, without the value; ``param`` is the field's name without brackets."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    param = str(problem["loc"][0]).removesuffix("[]")
+    message = problem["msg"].removeprefix("Value error, ")
+    return InvalidRequest(f"`{param}`: {message}", param=param)

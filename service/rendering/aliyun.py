@@ -1,0 +1,141 @@
+"""Alibaba Cloud's REST bodies: what a transcript and a failure look like there. Times are seconds from the start
+of the file.
+
+The models are what the OpenAPI document describes; a field that a body leaves out is absent, never null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from service.domain import Segment, Transcript, Word
+from service.errors import ServiceError
+
+StatusStyle = Literal["http", "cloud"]
+
+CLIENT_ERROR = 40000000
+INVALID_MESSAGE = 40000002
+INVALID_PARAMETER = 40000003
+SERVER_ERROR = 50000000
+
+_SUCCESS: dict[StatusStyle, int] = {"http": 200, "cloud": 20000000}
+_CODES = {
+    "invalid_api_key": 40000001,
+    "queue_full": 40000005,
+    "unsupported_audio": 40000009,
+    "client_disconnected": 40010004,
+    "unsupported_sample_rate": 41010101,
+    # These can have a `param`, which would make them a wrong parameter.
+    "audio_too_large": CLIENT_ERROR,
+}
+
+_T = TypeVar("_T")
+_Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
+
+
+class WordToken(BaseModel):
+    """A word without its punctuation."""
+
+    text: str
+    start_time: float
+    end_time: float
+
+
+class RecognizedSegment(BaseModel):
+    """A segment. ``speaker_id`` is empty where speakers are not told apart."""
+
+    text: str
+    start_time: float
+    end_time: float
+    speaker_id: str
+    word_tokens: _Omissible[list[WordToken]] = None
+
+
+class RecognitionBody(BaseModel):
+    """A finished recognition. ``status`` is 200, or 20000000 with ALIYUN_STATUS_STYLE=cloud; ``result`` is the
+    segments' texts, one per line; ``duration`` and ``processing_time`` are seconds. ``warnings`` are ours.
+    """
+
+    task_id: str
+    status: int
+    message: Literal["SUCCESS"] = "SUCCESS"
+    result: str
+    duration: float
+    processing_time: float
+    segments: list[RecognizedSegment]
+    warnings: _Omissible[list[str]] = None
+
+
+class FailureBody(BaseModel):
+    """A failure; its HTTP status is the true one, ``status`` is Alibaba Cloud's code."""
+
+    task_id: str
+    status: int
+    message: str
+    result: Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a body says beyond the transcript."""
+
+    id: str
+    processing_s: float
+    status_style: StatusStyle
+    word_tokens: bool
+
+
+def recognition_body(transcript: Transcript, task: Task) -> RecognitionBody:
+    return RecognitionBody(
+        task_id=task.id,
+        status=_SUCCESS[task.status_style],
+        result="\n".join(segment.text for segment in transcript.segments),
+        duration=_seconds(transcript.duration_s),
+        processing_time=_seconds(task.processing_s),
+        segments=[_segment(segment, task.word_tokens) for segment in transcript.segments],
+        warnings=list(transcript.warnings) or None,
+    )
+
+
+def failure_body(failure: ServiceError, task_id: str) -> FailureBody:
+    return FailureBody(task_id=task_id, status=failure_code(failure), message=failure.message)
+
+
+def failure_code(failure: ServiceError) -> int:
+    """Alibaba Cloud's code for a failure, next to its HTTP status."""
+    if failure.status >= 500:
+        return SERVER_ERROR
+    if failure.code in _CODES:
+        return _CODES[failure.code]
+    if failure.param is not None:
+        return INVALID_PARAMETER
+    return INVALID_MESSAGE if failure.status == 400 else CLIENT_ERROR
+
+
+def _segment(segment: Segment, with_words: bool) -> RecognizedSegment:
+    return RecognizedSegment(
+        text=segment.text,
+        start_time=_seconds(segment.start_s),
+        end_time=_seconds(segment.end_s),
+        speaker_id=_speaker_id(segment),
+        word_tokens=_word_tokens(segment.words) if with_words else None,
+    )
+
+
+def _speaker_id(segment: Segment) -> str:
+    """Always a string: typed clients expect the field, and an empty one reads as "nobody" everywhere."""
+    return segment.speaker or ""
+
+
+def _word_tokens(words: Iterable[Word]) -> list[WordToken]:
+    return [
+        WordToken(text=word.text, start_time=_seconds(word.start_s), end_time=_seconds(word.end_s)) for word in words
+    ]
+
+
+def _seconds(seconds: float) -> float:
+    return round(seconds, 3)
