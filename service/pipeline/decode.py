@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import av
 import numpy as np
+import soundfile
 import soxr
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
@@ -79,6 +80,8 @@ def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generato
     """
     if source.raw is not None:
         frames = _raw_frames(source.path, source.raw)
+    elif (wav := _plain_wav(source.path)) is not None:
+        frames = _wav_frames(wav, max_duration_s)
     else:
         frames = _container_frames(source.path, max_duration_s)
     total = 0
@@ -110,6 +113,9 @@ def probe(source: AudioSource) -> float | None:
     if source.raw is not None:
         _check_raw(source.raw)
         return Path(source.path).stat().st_size / (2 * source.raw.channels * source.raw.sample_rate_hz)
+    if (wav := _plain_wav(source.path)) is not None:
+        with wav:
+            return wav.frames / wav.samplerate
     with _opened(source.path) as opened:
         return opened.announced_s()
 
@@ -310,6 +316,30 @@ def _raw_frames(path: str, raw: RawPcm) -> Iterator[_Frame]:
         while data := file.read(frame_bytes * raw.sample_rate_hz):
             samples = np.frombuffer(data, "<i2", len(data) // frame_bytes * raw.channels)
             yield _Frame(raw.sample_rate_hz, raw.channels, (samples,))
+
+
+def _plain_wav(path: str) -> soundfile.SoundFile | None:
+    """The file, if it is the PCM16 wav that most clients send: ffmpeg takes 5 ms to find that out, twice a request."""
+    with Path(path).open("rb") as file:
+        if file.read(4) != b"RIFF":
+            return None
+    try:
+        wav = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        return None
+    usable = wav.subtype == "PCM_16" and wav.samplerate in _RATES_HZ and wav.channels <= _MAX_CHANNELS
+    if usable and wav.frames:  # a header written before the audio may claim none
+        return wav
+    wav.close()
+    return None
+
+
+def _wav_frames(wav: soundfile.SoundFile, max_duration_s: float) -> Iterator[_Frame]:
+    with wav:
+        if wav.frames > max_duration_s * wav.samplerate:
+            raise _too_long(max_duration_s)
+        for samples in wav.blocks(wav.samplerate, dtype="int16"):
+            yield _Frame(wav.samplerate, wav.channels, (samples.reshape(-1),))
 
 
 def _check_raw(raw: RawPcm) -> None:
