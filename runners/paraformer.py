@@ -10,7 +10,7 @@ import bentoml
 
 from runners.draining import outlive_service
 from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
-from runners.runtime import RUNNER_CONFIG, Engines, settings
+from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", Recognition, Punctuation)
@@ -54,6 +54,9 @@ class ParaformerRunner:
             return [Punctuation(marks=marks) for marks in engine.punctuate([item.tokens for item in batch])]
 
         return _in_band(self._punctuators, items, run, lambda error: Punctuation(error=error))
+
+
+fix_media_types(ParaformerRunner)
 
 
 def _in_band(

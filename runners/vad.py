@@ -7,7 +7,7 @@ import numpy as np
 
 from runners.draining import outlive_service
 from runners.interface import VadBlock, VadOptions
-from runners.runtime import RUNNER_CONFIG, Engines, settings
+from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
 
 @bentoml.service(name="VadRunner", workers=1, **RUNNER_CONFIG)
@@ -33,3 +33,6 @@ class VadRunner:
     def options(self) -> dict[str, VadOptions]:
         """How each model's scores become regions."""
         return {model: self._engines.get(model).options for model in settings().enabled_models}
+
+
+fix_media_types(VadRunner)
