@@ -3,7 +3,8 @@
     python -m scripts.bench.offline                      # the demo pack
     python -m scripts.bench.offline --full-size build/full-size   # Paraformer-large, random weights
 
-Figures are ratios within one run: these numbers mean little across machines. CPU is that of the
+Figures are ratios within one run: these numbers mean little across machines. Compare one client with
+engines that get one utterance at a time, and many clients with engines that get batches. CPU is that of the
 server's processes (the client's own is not counted, but it shares the machine); memory is the
 growth of their private memory over the idle server.
 """
@@ -231,7 +232,8 @@ async def load(server: Server, work: list[Clip], clients: int, model: str) -> di
 
 
 async def measure(model: str, environment: dict[str, str], arguments: argparse.Namespace) -> None:
-    alone = bare(model, environment, arguments.rounds, arguments.batch_size)
+    alone = bare(model, environment, arguments.rounds, batch_size=1)
+    batched = bare(model, environment, arguments.rounds, arguments.batch_size)
     server = Server(environment)
     rows: list[tuple[str, dict[str, Any]]] = []
     try:
@@ -245,13 +247,15 @@ async def measure(model: str, environment: dict[str, str], arguments: argparse.N
     finally:
         server.stop()
     print(f"\n{model}: {os.cpu_count()} CPUs, {arguments.batch_size} utterances a batch\n")
-    print("| | audio s per s | CPU s per audio s | of bare | p50 s | p95 s | memory MB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    print(f"| bare engines, one process | {alone['speed']:.0f} | {alone['cpu']:.4f} | 1.00 | | | |")
+    print("| | audio s per s | CPU s per audio s | of bare, single | of bare, batched | p50 s | p95 s | memory MB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, row in (("one utterance at a time", alone), ("batched", batched)):
+        ratios = [f"{row['cpu'] / other['cpu']:.2f}" for other in (alone, batched)]
+        print(f"| bare engines, {name} | {row['speed']:.0f} | {row['cpu']:.4f} | {ratios[0]} | {ratios[1]} | | | |")
     for name, row in rows:
         print(
             f"| served, {name} | {row['speed']:.0f} | {row['cpu']:.4f} | {row['cpu'] / alone['cpu']:.2f} "
-            f"| {row['p50']:.2f} | {row['p95']:.2f} | {row['memory']:.0f} |",
+            f"| {row['cpu'] / batched['cpu']:.2f} | {row['p50']:.2f} | {row['p95']:.2f} | {row['memory']:.0f} |",
             flush=True,
         )
 

@@ -115,7 +115,7 @@ def probe(source: AudioSource) -> float | None:
         return Path(source.path).stat().st_size / (2 * source.raw.channels * source.raw.sample_rate_hz)
     if (wav := _plain_wav(source.path)) is not None:
         with wav:
-            return wav.frames / wav.samplerate
+            return float(wav.frames / wav.samplerate)
     with _opened(source.path) as opened:
         return opened.announced_s()
 

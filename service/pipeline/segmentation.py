@@ -1,8 +1,9 @@
 """From speech regions to what is recognised and what is returned.
 
-Regions are joined greedily while they fit a limit and no long pause lies between them: first into
-utterances (what the model takes in one piece), then utterances into segments (what clients see). A
-region over the limit is cut where it is quietest.
+A region is an utterance: what the model takes in one piece. One over the model's limit is cut where it
+is quietest. Utterances are joined greedily to segments, which is what clients see, while they fit a
+limit and no long pause lies between them. (Recognising whole segments would cost a fifth more: pauses
+and longer attention.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 from service.domain import SAMPLE_RATE_HZ, Pcm
 
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
-LONGEST_PAUSE_IN_UTTERANCE_MS = 1_000
 LONGEST_PAUSE_IN_SEGMENT_MS = 3_000
 _QUIET_WINDOW_MS = 100
 
@@ -46,11 +46,6 @@ class GreedyMerger:
             return closed
         self._open.append(span)
         return []
-
-    @property
-    def open_start_ms(self) -> int | None:
-        """Where the group that is open begins, if one is."""
-        return self._open[0].start_ms if self._open else None
 
     def close(self) -> list[Span]:
         """The group that is open."""

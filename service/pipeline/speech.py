@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +10,7 @@ from runners.interface import VadBlock, VadOptions
 from service.domain import Pcm
 from service.inference import Runners
 from service.pipeline.endpoint import Endpointer
-from service.pipeline.segmentation import (
-    LONGEST_PAUSE_IN_UTTERANCE_MS,
-    SAMPLES_PER_MS,
-    GreedyMerger,
-    Span,
-    cut_long,
-)
+from service.pipeline.segmentation import SAMPLES_PER_MS, Span, cut_long
 
 _FRAME_SAMPLES = 10 * SAMPLES_PER_MS
 
@@ -39,7 +32,6 @@ class UtteranceFinder:
         self._options = options
         self._limit_ms = limit_ms
         self._endpointer = Endpointer(options, trim_end=True)
-        self._merger = GreedyMerger(limit_ms, LONGEST_PAUSE_IN_UTTERANCE_MS)
         self._audio: Pcm = np.empty(0, np.int16)
         self._audio_start = 0  # sample of the recording at which _audio begins
         self._scored_frames = 0
@@ -49,21 +41,16 @@ class UtteranceFinder:
         self._audio = np.concatenate([self._audio, pcm])
         scores = await self._runners.silence_scores(self._block(is_last))
         self._scored_frames += len(scores)
-        groups = []
-        for region in self._endpointer.accept(scores, is_last=is_last):
-            span = Span(region.start_ms, region.end_ms)
-            for piece in cut_long(span, self._limit_ms, self._slice(span)):
-                groups.append(self._merger.add(piece))
-        groups.append(self._merger.close() if is_last else self._merger.close_before(self._endpointer.settled_ms))
-        utterances = list(self._utterances(groups))
+        regions = [Span(r.start_ms, r.end_ms) for r in self._endpointer.accept(scores, is_last=is_last)]
+        pieces = [p for region in regions for p in cut_long(region, self._limit_ms, self._slice(region))]
+        utterances = [Utterance(piece, self._slice(piece).copy()) for piece in pieces]
         self._forget()
         return utterances
 
     @property
     def settled_ms(self) -> int:
         """No utterance yet to come begins before this time."""
-        open_start_ms = self._merger.open_start_ms
-        return self._endpointer.settled_ms if open_start_ms is None else open_start_ms
+        return self._endpointer.settled_ms
 
     def _block(self, is_last: bool) -> VadBlock:
         """The audio of all frames not yet scored, with the context they need."""
@@ -72,18 +59,12 @@ class UtteranceFinder:
         pcm = self._audio[first_sample:]
         return VadBlock(model=self._model, pcm=pcm, context_frames=context_frames, is_last=is_last)
 
-    def _utterances(self, groups: list[list[Span]]) -> Iterator[Utterance]:
-        for group in groups:
-            if group:
-                span = Span(group[0].start_ms, group[-1].end_ms)
-                yield Utterance(span, self._slice(span).copy())
-
     def _slice(self, span: Span) -> Pcm:
         start, end = (ms * SAMPLES_PER_MS - self._audio_start for ms in (span.start_ms, span.end_ms))
         return self._audio[max(0, start) : end]
 
     def _forget(self) -> None:
-        """Drops audio before anything that can still be asked for: open regions, open groups, VAD context."""
+        """Drops audio before anything that can still be asked for: an open region, the VAD's context."""
         context = max(0, self._scored_frames - self._options.context_frames) * _FRAME_SAMPLES
         needed = min(self.settled_ms * SAMPLES_PER_MS, context)
         if needed > self._audio_start:

@@ -31,8 +31,8 @@ from service.pipeline.words import with_marks, words_of
 
 log = logging.getLogger(__name__)
 
-# Enough for the recogniser to find batch-mates within one file; 20 s of PCM16 each.
-_UTTERANCES_IN_FLIGHT = 8
+# Enough for the recogniser to find batch-mates within one file; a few seconds of PCM16 each.
+_UTTERANCES_IN_FLIGHT = 16
 _DECODERS = ThreadPoolExecutor(4, thread_name_prefix="decode")
 
 
