@@ -33,7 +33,7 @@ app = create_app(transcriber, _settings)
 )
 @bentoml.asgi_app(app, path="/")
 class ASRService:
-    """Speech recognition over the OpenAI Audio API."""
+    """Speech recognition over the OpenAI Audio API and Alibaba Cloud's REST API."""
 
     vad = bentoml.depends(VadRunner)
     paraformer = bentoml.depends(ParaformerRunner)

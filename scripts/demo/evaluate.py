@@ -30,7 +30,8 @@ from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, draw_sentence, is
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, Wave, augment, silence, speak
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
 from scripts.demo.training import edit_distance
-from service.pipeline.endpoint import Endpointer, Region
+from service.pipeline.endpoint import Endpointer
+from service.pipeline.segmentation import Span
 
 NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
 EDGE_TOLERANCE_MS = 150
@@ -56,7 +57,7 @@ class Engines:
     def punctuation(self) -> PunctuationEngine:
         return PunctuationEngine(ModelDirectory.read(self._models / "punctuation"), batch_size=8)
 
-    def regions(self, pcm: NDArray[np.int16]) -> list[Region]:
+    def regions(self, pcm: NDArray[np.int16]) -> list[Span]:
         """Speech regions of one recording."""
         (scores,) = self.vad.score([VadBlock(model="vad", pcm=pcm, context_frames=0, is_last=True)])
         return Endpointer(self.vad.options, trim_end=True).accept(scores, is_last=True)
@@ -126,7 +127,7 @@ class EdgeCount:
     start_errors_ms: list[int] | None = None
     end_errors_ms: list[int] | None = None
 
-    def add(self, scene: Scene, regions: Sequence[Region]) -> None:
+    def add(self, scene: Scene, regions: Sequence[Span]) -> None:
         self.start_errors_ms = self.start_errors_ms or []
         self.end_errors_ms = self.end_errors_ms or []
         for start_ms, end_ms in scene.utterances_ms:

@@ -7,22 +7,13 @@ begins a little before the turn and ends after enough silence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from runners.interface import VadOptions
+from service.pipeline.segmentation import Span
 
 FRAME_MS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Speech from ``start_ms`` to ``end_ms`` of the recording."""
-
-    start_ms: int
-    end_ms: int
 
 
 class Endpointer:
@@ -69,7 +60,7 @@ class Endpointer:
             return self._start * FRAME_MS
         return max(self._next_free, self._frame - self._look_back) * FRAME_MS
 
-    def accept(self, silence: NDArray[np.float32], *, is_last: bool = False) -> list[Region]:
+    def accept(self, silence: NDArray[np.float32], *, is_last: bool = False) -> list[Span]:
         """Regions completed by the next scores; with ``is_last`` an open region ends with the recording."""
         regions = [r for speech in (silence <= self._threshold).tolist() if (r := self._step(speech))]
         if is_last and self._start is not None:
@@ -78,7 +69,7 @@ class Endpointer:
             regions.append(self._end(self._frame - 1 - trailing))
         return regions
 
-    def _step(self, speech: bool) -> Region | None:
+    def _step(self, speech: bool) -> Span | None:
         frame = self._frame
         self._frame += 1
         self._sum += speech - self._window[self._position]
@@ -103,9 +94,9 @@ class Endpointer:
             return self._end(frame)
         return None
 
-    def _end(self, frame: int) -> Region:
+    def _end(self, frame: int) -> Span:
         assert self._start is not None
-        region = Region(self._start * FRAME_MS, (frame + 1) * FRAME_MS)
+        region = Span(self._start * FRAME_MS, (frame + 1) * FRAME_MS)
         self._next_free = frame + 1
         self._reset()
         return region

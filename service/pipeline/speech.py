@@ -41,7 +41,7 @@ class UtteranceFinder:
         self._audio = np.concatenate([self._audio, pcm])
         scores = await self._runners.silence_scores(self._block(is_last))
         self._scored_frames += len(scores)
-        regions = [Span(r.start_ms, r.end_ms) for r in self._endpointer.accept(scores, is_last=is_last)]
+        regions = self._endpointer.accept(scores, is_last=is_last)
         pieces = [p for region in regions for p in cut_long(region, self._limit_ms, self._slice(region))]
         utterances = [Utterance(piece, self._slice(piece).copy()) for piece in pieces]
         self._forget()
