@@ -53,7 +53,11 @@ PARAFORMER: dict[str, Any] = {
         **{"lfr_m": 7, "lfr_n": 6, "dither": 0.0},
     },
     "specaug": "SpecAugLFR",
-    "specaug_conf": {"apply_time_warp": False, "apply_freq_mask": True, "lfr_rate": 6},
+    "specaug_conf": {
+        **{"apply_time_warp": False, "time_warp_window": 5, "time_warp_mode": "bicubic"},
+        **{"apply_freq_mask": True, "freq_mask_width_range": [0, 30], "num_freq_mask": 1},
+        **{"apply_time_mask": True, "time_mask_width_range": [0, 12], "num_time_mask": 1, "lfr_rate": 6},
+    },
     "tokenizer": "CharTokenizer",
     "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
 }

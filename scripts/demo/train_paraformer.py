@@ -1,6 +1,6 @@
 """Trains the demo Paraformer on the shards of scripts.demo.synthesize (resumable; one thread).
 
-    nice python -m scripts.demo.train_paraformer --data build/demo --minutes 98
+    nice python -m scripts.demo.train_paraformer --data build/demo --minutes 110
 
 Shards that appear while it runs are picked up. A small CTC loss on the encoder, and short sentences
 only in the first minutes, make the alignment emerge quickly; the CTC head is not shipped.
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/paraformer"))
-    parser.add_argument("--minutes", type=float, default=98)
+    parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--peak-rate", type=float, default=1.6e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

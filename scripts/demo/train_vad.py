@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/vad"))
-    parser.add_argument("--epochs", type=int, default=130)
+    parser.add_argument("--epochs", type=int, default=200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
