@@ -39,6 +39,13 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class UploadStalled(ServiceError):
+    """Nothing of the request's body has come for too long."""
+
+    status = 408
+    code = "upload_stalled"
+
+
 class AudioTooLarge(ServiceError):
     status = 413
     code = "audio_too_large"

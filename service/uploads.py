@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from service.errors import AudioTooLarge, InvalidRequest
+from service.errors import AudioTooLarge, InvalidRequest, UploadStalled
 
 # What a form may weigh beyond its file: fields, boundaries, headers.
 FORM_OVERHEAD_BYTES = 2**20
@@ -21,6 +21,7 @@ MAX_FIELD_BYTES = 64 * 2**10
 MAX_FIELDS = 64
 # Writing happens in a thread, in pieces large enough that the hand-over doesn't show.
 _WRITE_BYTES = 2**20
+_MOST_IDLE_S = 60.0
 
 Fields = dict[str, list[str]]
 
@@ -64,7 +65,7 @@ async def receive_form(
     parts = _Parts(max_file_bytes, field_limits, on_file)
     parser = _parser(request.headers.get("content-type", ""), parts)
     body_bytes = 0
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         body_bytes += len(chunk)
         if body_bytes > max_body_bytes:
             raise _too_large(max_file_bytes, "file")
@@ -90,7 +91,7 @@ async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> 
         raise _too_large(max_bytes)
     body_bytes = 0
     unwritten = bytearray()
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         body_bytes += len(chunk)
         if body_bytes > max_bytes:
             raise _too_large(max_bytes)
@@ -106,9 +107,22 @@ async def refuse_body(request: Request, message: str) -> None:
     """Reads a request whose body must be empty to its end. InvalidRequest, with ``message``, at its first byte."""
     if int(request.headers.get("content-length", 0)):
         raise InvalidRequest(message)
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         if chunk:
             raise InvalidRequest(message)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body as it arrives. UploadStalled when nothing comes for a while: a vanished client holds no place."""
+    stream = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream), _MOST_IDLE_S)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError:
+            raise UploadStalled(f"Nothing of the upload has come for {_MOST_IDLE_S:g} s.") from None
+        yield chunk
 
 
 def _write_rest(into: IO[bytes], data: bytearray) -> None:

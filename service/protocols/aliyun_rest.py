@@ -87,7 +87,7 @@ def _source(path: str, raw: RawPcm | None) -> AudioSource:
     response_model=bodies.RecognitionBody,
     responses={
         200: {"headers": _DOCUMENTED_TASK_ID},
-        **failures(bodies.FailureBody, 400, 404, 413, 415, 429, 500, 503),
+        **failures(bodies.FailureBody, 400, 404, 408, 413, 415, 429, 500, 503),
     },
     openapi_extra={
         "parameters": query_parameters(),

@@ -12,6 +12,7 @@ _FAILURES = {
     400: "The request is wrong; the message names the field.",
     401: "The API key is missing or wrong.",
     404: "There is no such model.",
+    408: "The upload has stalled.",
     413: "The audio is too large or too long.",
     415: "The file is not audio that can be decoded.",
     429: "The queue is full; `Retry-After` says when to try again.",

@@ -24,6 +24,7 @@ SERVER_ERROR = 50000000
 
 _SUCCESS: dict[StatusStyle, int] = {"http": 200, "cloud": 20000000}
 _CODES = {
+    "upload_stalled": 40000004,
     "invalid_api_key": 40000001,
     "queue_full": 40000005,
     "unsupported_audio": 40000009,

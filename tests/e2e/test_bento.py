@@ -20,7 +20,6 @@ import pytest
 
 from runners.catalog import PROJECT_ROOT
 
-pytestmark = pytest.mark.slow
 RECORDING = PROJECT_ROOT / "tests" / "fixtures" / "speech" / "date.flac"
 
 
@@ -104,6 +103,7 @@ def test_a_built_bento_moves_to_an_empty_home_and_transcribes_there(tmp_path: Pa
     assert answer.text.strip() == "今天是2026年11月23日。"
 
 
+@pytest.mark.slow
 def test_building_again_keeps_one_copy_of_an_unchanged_model(tmp_path: Path) -> None:
     run("scripts.bento", "demo", home=tmp_path, cwd=PROJECT_ROOT)
     again = run("scripts.bento", "demo", home=tmp_path, cwd=PROJECT_ROOT)

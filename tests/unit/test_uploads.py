@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError
+from service import uploads
+from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError, UploadStalled
 from service.uploads import (
     FORM_OVERHEAD_BYTES,
     MAX_FIELD_BYTES,
@@ -225,3 +226,14 @@ def test_the_file_on_disk_is_private_and_goes_away() -> None:
         path = Path(file.name)
         raise ServiceError("failed")
     assert not path.exists()
+
+
+def test_an_upload_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_MOST_IDLE_S", 0.01)
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(UploadStalled):
+        asyncio.run(receive_body(request, io.BytesIO(), max_bytes=LIMIT))
