@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bentoml
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 
@@ -70,6 +69,3 @@ class Punctuation(BaseModel):
 
     marks: list[str] = []
     error: str | None = None
-
-
-Scores = NDArray[np.float32]

@@ -129,7 +129,6 @@ class Server:
         self._process = subprocess.Popen(
             command, env=environment, cwd=PROJECT_ROOT, stdout=self.log, stderr=self.log, start_new_session=True
         )
-        self._known: dict[int, psutil.Process] = {}
 
     @property
     def url(self) -> str:

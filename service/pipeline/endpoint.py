@@ -49,11 +49,6 @@ class Endpointer:
         self._start = None
 
     @property
-    def speech_start_ms(self) -> int | None:
-        """Where the region that is open now begins, if one is."""
-        return None if self._start is None else self._start * FRAME_MS
-
-    @property
     def settled_ms(self) -> int:
         """No region yet to come begins before this time."""
         if self._start is not None:
