@@ -2,7 +2,7 @@
 
 A region is an utterance: what the model takes in one piece. One over the model's limit is cut where it
 is quietest. Utterances are joined greedily to segments, which is what clients see, while they fit a
-limit and no long pause lies between them. (Recognising whole segments would cost a fifth more: pauses
+limit and no long pause lies between them. (Recognising 20 s stretches of them cost a tenth more: pauses
 and longer attention.)
 """
 
