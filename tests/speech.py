@@ -10,6 +10,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from scripts.demo.sentences import edit_distance
+
 FOLDER = Path(__file__).parent / "fixtures" / "speech"
 Pcm = NDArray[np.int16]
 
@@ -58,15 +60,6 @@ def noise(seconds: float, level: float = 0.02) -> Pcm:
 def characters(text: str) -> str:
     """What is said, without punctuation and spaces."""
     return "".join(c for c in text if c not in "，。？！、,.?! \n")
-
-
-def edit_distance(a: str, b: str) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 def error_rate(reference: str, text: str) -> float:

@@ -26,10 +26,16 @@ from runners.engines.punctuation import PunctuationEngine
 from runners.engines.vad import VadEngine
 from runners.interface import VadBlock
 from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, record, to_pcm, unsteady_noise
-from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, draw_sentence, is_held_out, strip_punctuation
+from scripts.demo.sentences import (
+    PUNCTUATION,
+    SHORT_ANSWERS,
+    draw_sentence,
+    edit_distance,
+    is_held_out,
+    strip_punctuation,
+)
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, Wave, augment, silence, speak
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
-from scripts.demo.training import edit_distance
 from service.pipeline.endpoint import Endpointer
 from service.pipeline.segmentation import Span
 

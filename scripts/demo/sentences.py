@@ -420,6 +420,16 @@ def characters() -> list[str]:
     return sorted(set(strip_punctuation(text)))
 
 
+def edit_distance(a: str, b: str) -> int:
+    """Insertions, deletions and substitutions that turn one text into the other, by characters."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
 if __name__ == "__main__":
     import argparse
 

@@ -20,11 +20,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.engines.funasr_models import ModelDirectory
-from scripts.demo.sentences import characters
+from scripts.demo.sentences import characters, edit_distance
 from scripts.demo.training import (
     Schedule,
     WeightAverage,
-    edit_distance,
     save_weights,
     stack_frames,
     write_cmvn,

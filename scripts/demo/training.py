@@ -57,15 +57,6 @@ def save_weights(path: Path, state: dict[str, torch.Tensor], without: str | None
     partial.rename(path)
 
 
-def edit_distance(a: str, b: str) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
-
-
 class Schedule:
     """Learning rate by elapsed training time: linear warm-up in steps, then a cosine over the time budget."""
 

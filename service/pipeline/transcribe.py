@@ -113,7 +113,7 @@ class Transcription:
             pass
         return self.transcript
 
-    async def __aiter__(self) -> AsyncIterator[Segment]:
+    async def __aiter__(self) -> AsyncGenerator[Segment, None]:
         started = time.monotonic()
         producer = asyncio.create_task(self._find_utterances())
         try:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import IO, Annotated, Any, Literal, cast
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from runners import catalog
-from service.domain import AudioSource, Segment, Transcript
+from service.domain import AudioSource, Transcript
 from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
 from service.intake import Job, fetch_recording, serving_of, taken_in
@@ -121,7 +121,7 @@ async def create_transcription(request: Request, job: Annotated[Job[Transcriptio
 
 async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
     logprobs = job.request.logprobs
-    segments = cast(AsyncGenerator[Segment, None], aiter(job.transcription))
+    segments = aiter(job.transcription)
     sent = ""
     async with aclosing(segments):
         async for segment in segments:
