@@ -25,8 +25,14 @@ class Part(BaseModel):
         return self.repository or self.directory or ""
 
 
+_PARTS = ("asr", "vad", "punctuation", "speaker", "streaming", "realtime_punctuation", "language_model")
+
+
 class Model(BaseModel):
-    """A servable model. ``window_s`` is the longest utterance that is recognised in one piece."""
+    """A servable model. ``window_s`` is the longest utterance that is recognised in one piece.
+
+    Parts that a model does without are None: then what needs them is refused or said to be missing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,10 +46,16 @@ class Model(BaseModel):
     asr: Part
     vad: Part
     punctuation: Part
+    speaker: Part | None = None
+    streaming: Part | None = None
+    realtime_punctuation: Part | None = None
+    language_model: Part | None = None
 
     @property
     def parts(self) -> dict[str, Part]:
-        return {"asr": self.asr, "vad": self.vad, "punctuation": self.punctuation}
+        """Every part that the model has, by name."""
+        found = ((name, getattr(self, name)) for name in _PARTS)
+        return {name: part for name, part in found if part is not None}
 
 
 @functools.cache

@@ -1,0 +1,53 @@
+"""What happens while somebody speaks: the events of a live session, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.domain import Word
+from service.errors import ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceBegan:
+    """Speech was found. ``index`` counts sentences from 1; times are milliseconds of the session's audio."""
+
+    index: int
+    begin_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartialChanged:
+    """The sentence so far, from the streaming model: whole, not a delta; it may still change.
+
+    ``time_ms`` is how far the audio has come.
+    """
+
+    index: int
+    time_ms: int
+    text: str
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceEnded:
+    """The sentence's final text. Word times are seconds from the start of the session's audio.
+
+    ``text`` is empty when what was taken for speech turned out to hold no words.
+    """
+
+    index: int
+    begin_ms: int
+    end_ms: int
+    text: str
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """The last event of a session that could not go on."""
+
+    failure: ServiceError
+
+
+Event = SentenceBegan | PartialChanged | SentenceEnded | SessionFailed
