@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
+from runners import catalog, store
 from runners.draining import outlive_service
 from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
-from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
+from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band, settings
+
+if TYPE_CHECKING:
+    from runners.engines.language_model import LanguageModel
 
 log = logging.getLogger(__name__)
-R = TypeVar("R", Recognition, Punctuation)
 
 
 @bentoml.service(name="ParaformerRunner", workers=settings().asr_workers, **RUNNER_CONFIG)
@@ -26,6 +29,8 @@ class ParaformerRunner:
 
         size = settings().asr_batch_size
         self._recognisers = Engines("asr", lambda d, device: ParaformerEngine(d, batch_size=size, device=device))
+        for model_id, engine in self._recognisers.items():
+            engine.language_model = _language_model(model_id)
         self._punctuators = Engines(
             "punctuation", lambda d, device: PunctuationEngine(d, batch_size=4 * size, device=device)
         )
@@ -37,9 +42,10 @@ class ParaformerRunner:
         """Tokens with times of each utterance."""
 
         def run(engine: Any, batch: Sequence[RecognitionItem]) -> list[Recognition]:
-            return engine.recognise([item.pcm for item in batch])  # type: ignore[no-any-return]
+            recordings, hotwords = [item.pcm for item in batch], [item.hotwords for item in batch]
+            return engine.recognise(recordings, hotwords)  # type: ignore[no-any-return]
 
-        return _in_band(self._recognisers, items, run, lambda error: Recognition(error=error))
+        return in_band(self._recognisers, items, run, lambda error: Recognition(error=error))
 
     @bentoml.api
     def device(self) -> str:
@@ -53,30 +59,24 @@ class ParaformerRunner:
         def run(engine: Any, batch: Sequence[PunctuationItem]) -> list[Punctuation]:
             return [Punctuation(marks=marks) for marks in engine.punctuate([item.tokens for item in batch])]
 
-        return _in_band(self._punctuators, items, run, lambda error: Punctuation(error=error))
+        return in_band(self._punctuators, items, run, lambda error: Punctuation(error=error))
 
 
 fix_media_types(ParaformerRunner)
 
 
-def _in_band(
-    engines: Engines, items: Sequence[Any], run: Callable[[Any, Sequence[Any]], list[R]], failed: Callable[[str], R]
-) -> list[R]:
-    """Runs items model by model; where a batch fails, each of its items alone, so one cannot fail the others."""
-    results: list[R] = [failed("not computed")] * len(items)
-    for engine, positions in engines.by_model([item.model for item in items]):
-        batch = [items[p] for p in positions]
-        try:
-            found = run(engine, batch)
-        except (RuntimeError, ValueError, IndexError) as error:
-            log.warning("a batch of %d failed (%s); its items run alone", len(batch), error)
-            found = []
-            for item in batch:
-                try:
-                    found += run(engine, [item])
-                except (RuntimeError, ValueError, IndexError) as alone:
-                    log.error("an item failed alone: %s", alone)
-                    found.append(failed(f"{type(alone).__name__}: {alone}"))
-        for position, result in zip(positions, found, strict=True):
-            results[position] = result
-    return results
+def _language_model(model_id: str) -> LanguageModel | None:
+    """The model's n-gram; None, and a line in the log, where it is switched off, missing or unreadable."""
+    from runners.engines.language_model import LanguageModel
+
+    part, model = "language_model", catalog.models()[model_id]
+    if part not in model.parts:
+        return None
+    if not settings().asr_enable_lm:
+        log.info("%s %s: off (ASR_ENABLE_LM=false)", model_id, part)
+        return None
+    try:
+        return LanguageModel.read(store.find_part(model, part, settings()))
+    except (store.ModelFilesMissingError, ValueError) as error:
+        log.warning("%s %s: off; %s", model_id, part, str(error).replace("\n", " "))
+        return None

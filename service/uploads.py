@@ -18,7 +18,7 @@ from service.errors import AudioTooLarge, InvalidRequest, UploadStalled
 # What a form may weigh beyond its file: fields, boundaries, headers.
 FORM_OVERHEAD_BYTES = 2**20
 MAX_FIELD_BYTES = 64 * 2**10
-MAX_FIELDS = 64
+MAX_FIELDS = 1100  # each hotword of `keywords[]` is one
 # Writing happens in a thread, in pieces large enough that the hand-over doesn't show.
 _WRITE_BYTES = 2**20
 _MOST_IDLE_S = 60.0

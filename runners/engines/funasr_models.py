@@ -30,8 +30,28 @@ _MODULES = {
         "paraformer.decoder",
         "sanm.encoder",
     ),
+    "SeacoParaformer": (
+        "seaco_paraformer.model",
+        "bicif_paraformer.cif_predictor",
+        "paraformer.decoder",
+        "sanm.encoder",
+    ),
+    "ContextualParaformer": (
+        "contextual_paraformer.model",
+        "contextual_paraformer.decoder",
+        "paraformer.cif_predictor",
+        "sanm.encoder",
+    ),
+    "ParaformerStreaming": (
+        "paraformer_streaming.model",
+        "scama.encoder",
+        "paraformer.decoder",
+        "paraformer.cif_predictor",
+    ),
     "FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder"),
     "CTTransformer": ("ct_transformer.model", "sanm.encoder"),
+    "CAMPPlus": ("campplus.model",),
+    "CTTransformerStreaming": ("ct_transformer_streaming.model", "ct_transformer_streaming.encoder"),
 }
 _NOT_ARGUMENTS = ("model", "frontend", "tokenizer", "specaug", "specaug_conf")
 
@@ -62,6 +82,14 @@ class ModelDirectory:
     def model_class(self) -> str:
         return str(self.config["model"])
 
+    @property
+    def weights(self) -> Path:
+        """The checkpoint: what ``configuration.json`` calls it (the hub's CAM++ isn't ``model.pt``)."""
+        description = self.path / "configuration.json"
+        described = json.loads(description.read_text(encoding="utf-8")) if description.exists() else {}
+        name = described.get("file_path_metas", {}).get("init_param") or described.get("model_file") or "model.pt"
+        return self.path / str(name)
+
     def cmvn(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(shift, scale), each of the stacked feature dimension: ``(x + shift) * scale`` normalises features."""
         lines = (self.path / "am.mvn").read_text(encoding="utf-8").splitlines()
@@ -82,7 +110,7 @@ class ModelDirectory:
         arguments = {k: v for k, v in arguments.items() if k not in _NOT_ARGUMENTS}
         model: torch.nn.Module = model_class(self.model_class)(**arguments)
         if load_weights:
-            load_weights_into(model, self.path / "model.pt")
+            load_weights_into(model, self.weights)
         return model.eval()
 
 

@@ -6,7 +6,8 @@ continuous integrate-and-fire (CIF) predictor tells how many there are and when,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,21 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.engines.batching import length_buckets
+from runners.engines.decoding import best_tokens
 from runners.engines.features import FRAME_LENGTH, fbank, stack_frames
 from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.engines.hotwords import Hotwords, Spelling
+from runners.engines.language_model import LanguageModel
 from runners.interface import Recognition
 
-MODEL_CLASSES = ("Paraformer", "BiCifParaformer")
+MODEL_CLASSES = ("Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer")
+_BIASED_BY_THEMSELVES = ("SeacoParaformer", "ContextualParaformer")
+# SeACo-Paraformer attends to this many hotwords; which of more, it decides by the whole batch.
+_MOST_ATTENDED = 50
 _LFR_FRAME_MS = 60
 # A token's CIF weight gathers around the middle of its syllable: it fires this long after it begins.
 # 1.5 frames of 20 ms is FunASR's figure for BiCif; 2 of 60 ms was measured against synthetic speech.
-_FIRING_DELAY_MS = {"BiCifParaformer": 30.0, "Paraformer": 120.0}
+_FIRING_DELAY_MS = {"BiCif": 30.0, "Paraformer": 120.0}
 _LONGEST_TOKEN_MS = 400.0
 
 
@@ -32,7 +39,14 @@ class ParaformerEngine:
     items are only batched with items of similar length, and padding is masked everywhere.
     """
 
-    def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        directory: ModelDirectory,
+        *,
+        batch_size: int,
+        device: str = "cpu",
+        language_model: LanguageModel | None = None,
+    ) -> None:
         if directory.model_class not in MODEL_CLASSES:
             raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not one of {MODEL_CLASSES}")
         self.batch_size = batch_size
@@ -43,25 +57,49 @@ class ParaformerEngine:
         self._model: Any = directory.build().to(device)
         shift, scale = directory.cmvn()
         self._cmvn = shift.to(device), scale.to(device)
-        self._firing_delay_ms = _FIRING_DELAY_MS[directory.model_class]
         # BiCif has a second, upsampled predictor for times alone
-        self._upsampling = 3 if directory.model_class == "BiCifParaformer" else 1
-        if self._upsampling > 1:
-            self._upsampling = int(directory.config["predictor_conf"].get("upsample_times", 3))
-        self._special = {self._model.sos, self._model.eos, self._model.blank_id}
+        predictor = directory.config["predictor_conf"]
+        upsampled = directory.config["predictor"] == "CifPredictorV3"
+        self._upsampling = int(predictor.get("upsample_times", 3)) if upsampled else 1
+        self._firing_delay_ms = _FIRING_DELAY_MS["BiCif" if upsampled else "Paraformer"]
+        self._special: set[int] = {getattr(self._model, name) for name in ("sos", "eos", "blank_id")}
+        self._biased_by_itself = directory.model_class in _BIASED_BY_THEMSELVES
+        self.language_model = language_model
+        spelling = Spelling(self.tokens, self._special, directory.path)
+        # the utterances of a request have the same hotwords
+        self._hotwords = functools.lru_cache(64)(lambda weights: Hotwords.of(dict(weights), spelling))
 
-    def recognise(self, recordings: Sequence[NDArray[np.int16]]) -> list[Recognition]:
-        """Tokens of each recording; shorter than one frame (25 ms) or without speech: none."""
-        results: list[Recognition] = [Recognition() for _ in recordings]
+    def recognise(
+        self, recordings: Sequence[NDArray[np.int16]], hotwords: Sequence[Mapping[str, int]] | None = None
+    ) -> list[Recognition]:
+        """Tokens of each recording; shorter than one frame (25 ms) or without speech: none.
+
+        ``hotwords`` are each recording's, with weights from 1 to 100.
+        """
+        wanted = [self._hotwords(tuple(h.items())) if h else None for h in hotwords or [{}] * len(recordings)]
+        results = [Recognition(unbiased=list(h.unknown) if h else []) for h in wanted]
         long_enough = [i for i, r in enumerate(recordings) if len(r) >= FRAME_LENGTH]
-        for group in length_buckets([len(recordings[i]) for i in long_enough], self.batch_size):
-            positions = [long_enough[g] for g in group]
-            for position, tokens in zip(positions, self._batch([recordings[p] for p in positions]), strict=True):
-                results[position] = tokens
+        for mates in self._mates(long_enough, wanted):
+            for group in length_buckets([len(recordings[i]) for i in mates], self.batch_size):
+                positions = [mates[g] for g in group]
+                found = self._batch([recordings[p] for p in positions], [wanted[p] for p in positions])
+                for position, tokens in zip(positions, found, strict=True):
+                    results[position] = tokens.model_copy(update={"unbiased": results[position].unbiased})
         return results
 
+    def _mates(self, positions: Sequence[int], hotwords: Sequence[Hotwords | None]) -> list[list[int]]:
+        """The positions that may share a batch: a model with its own biasing has one list of hotwords at a time."""
+        if not self._biased_by_itself:
+            return [list(positions)]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for position in positions:
+            words = hotwords[position]
+            alone = words is not None and len(words.rewards) > _MOST_ATTENDED
+            groups.setdefault((id(words), position if alone else -1), []).append(position)
+        return list(groups.values())
+
     @torch.inference_mode()
-    def _batch(self, recordings: list[NDArray[np.int16]]) -> list[Recognition]:
+    def _batch(self, recordings: list[NDArray[np.int16]], hotwords: Sequence[Hotwords | None]) -> list[Recognition]:
         model = self._model
         shift, scale = self._cmvn
         features = [(stack_frames(fbank(r), *self._lfr).to(self.device) + shift) * scale for r in recordings]
@@ -74,10 +112,15 @@ class ParaformerEngine:
         counts = counts.round().long()
         if int(counts.max()) < 1:
             return [Recognition() for _ in recordings]
-        scores, _ = model.cal_decoder_with_predictor(encoded, encoded_lengths, embeds, counts)[:2]
+        scores = self._scores(encoded, encoded_lengths, embeds, counts, hotwords[0])
         if self._upsampling > 1:
             _, _, alphas, peaks = model.calc_predictor_timestamp(encoded, encoded_lengths, counts)
         best, ids = (t.cpu().numpy() for t in scores.max(-1))
+        for i, (count, words) in enumerate(zip(counts.tolist(), hotwords, strict=True)):
+            words = None if self._biased_by_itself else words
+            if count and (words or self.language_model):
+                ids[i, :count] = best_tokens(scores[i, :count], self._special, words, self.language_model)
+                best[i, :count] = scores[i, range(count), ids[i, :count]].cpu().numpy()
         alphas, peaks = alphas.float().cpu().numpy(), peaks.float().cpu().numpy()
         tail = 1 if self._upsampling == 1 else 0  # the predictor appends one frame that flushes the last token
         return [
@@ -90,6 +133,26 @@ class ParaformerEngine:
             )
             for i, (count, length) in enumerate(zip(counts.tolist(), encoded_lengths.tolist(), strict=True))
         ]
+
+    def _scores(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        embeds: torch.Tensor,
+        counts: torch.Tensor,
+        hotwords: Hotwords | None,
+    ) -> torch.Tensor:
+        """Log-probabilities, (utterances, positions, vocabulary), biased towards ``hotwords`` by models that can."""
+        model, listed = self._model, None
+        if hotwords and hotwords.rewards:
+            listed = [*map(list, hotwords.rewards), [model.sos]]  # the last stands for none of them
+        if hasattr(model, "seaco_decoder"):
+            scores = model._seaco_decode_with_ASF(encoded, lengths, embeds, counts, listed, nfilter=_MOST_ATTENDED)
+        elif self._biased_by_itself:
+            scores = model.cal_decoder_with_predictor(encoded, lengths, embeds, counts, hw_list=listed)[0]
+        else:
+            scores = model.cal_decoder_with_predictor(encoded, lengths, embeds, counts)[0]
+        return scores  # type: ignore[no-any-return]
 
     def _tokens(
         self, ids: NDArray[Any], logprobs: NDArray[Any], alphas: NDArray[Any], peaks: NDArray[Any], batch_size: int

@@ -67,12 +67,17 @@ def long_clip(minutes: float) -> Clip:
 # --- the bare engines, in a process of their own -------------------------------------------------
 
 
-def run_bare(model_id: str, rounds: int, batch_size: int) -> None:
-    """Prints CPU seconds per audio second of VAD, recognition and punctuation without any service."""
+def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
+    """Prints CPU seconds per audio second of VAD, recognition and punctuation without any service.
+
+    Recognition has the language model where the server has it, but for the ``variant`` ``plain``; that of
+    ``hotwords`` has 20 hotwords as well.
+    """
     import torch
 
     from runners import catalog, store
     from runners.engines.funasr_models import ModelDirectory
+    from runners.engines.language_model import LanguageModel
     from runners.engines.paraformer import ParaformerEngine
     from runners.engines.punctuation import PunctuationEngine
     from runners.engines.vad import VadEngine
@@ -82,9 +87,15 @@ def run_bare(model_id: str, rounds: int, batch_size: int) -> None:
 
     torch.set_num_threads(1)
     model, settings = catalog.models()[model_id], RunnerSettings()
-    directories = {part: ModelDirectory.read(store.find_part(model, part, settings)) for part in model.parts}
+    needed = ("asr", "vad", "punctuation")
+    directories = {part: ModelDirectory.read(store.find_part(model, part, settings)) for part in needed}
     vad = VadEngine(directories["vad"])
     recogniser = ParaformerEngine(directories["asr"], batch_size=batch_size)
+    if variant != "plain" and has_language_model(model_id):
+        recogniser.language_model = LanguageModel.read(store.find_part(model, "language_model", settings))
+    characters = [t for t in recogniser.tokens if len(t) == 1][:60]
+    words = ["".join(characters[i : i + 3]) for i in range(0, 60, 3)]
+    hotwords = dict.fromkeys(words, 20) if variant == "hotwords" else {}
     punctuation = PunctuationEngine(directories["punctuation"], batch_size=4 * batch_size)
     recordings = [soundfile.read(io.BytesIO(clip.wav), dtype="int16")[0] for clip in clips()]
 
@@ -95,7 +106,8 @@ def run_bare(model_id: str, rounds: int, batch_size: int) -> None:
             for region in Endpointer(vad.options).accept(scores, is_last=True):
                 utterances.append(pcm[region.start_ms * 16 : region.end_ms * 16])
         for start in range(0, len(utterances), 4 * batch_size):
-            results = recogniser.recognise(utterances[start : start + 4 * batch_size])
+            batch = utterances[start : start + 4 * batch_size]
+            results = recogniser.recognise(batch, [hotwords] * len(batch))
             punctuation.punctuate([r.tokens for r in results])
 
     once()
@@ -107,8 +119,15 @@ def run_bare(model_id: str, rounds: int, batch_size: int) -> None:
     print(json.dumps({"cpu": cpu_s / audio_s, "speed": audio_s / wall_s}))
 
 
-def bare(model_id: str, environment: dict[str, str], rounds: int, batch_size: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "scripts.bench.offline", "--bare", model_id]
+def has_language_model(model_id: str) -> bool:
+    """Whether the server measured here has one: a full-size directory is made without."""
+    return model_id == "paraformer-demo"
+
+
+def bare(
+    model_id: str, environment: dict[str, str], rounds: int, batch_size: int, variant: str = ""
+) -> dict[str, float]:
+    command = [sys.executable, "-m", "scripts.bench.offline", "--bare", model_id, "--variant", variant]
     command += ["--rounds", str(rounds), "--batch-size", str(batch_size)]
     output = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
     return dict(json.loads(output.stdout.splitlines()[-1]))
@@ -233,6 +252,12 @@ async def load(server: Server, work: list[Clip], clients: int, model: str) -> di
 async def measure(model: str, environment: dict[str, str], arguments: argparse.Namespace) -> None:
     alone = bare(model, environment, arguments.rounds, batch_size=1)
     batched = bare(model, environment, arguments.rounds, arguments.batch_size)
+    engines = [("one utterance at a time", alone), ("batched", batched)]
+    variants = [("batched, 20 hotwords", "hotwords")]
+    if has_language_model(model):
+        variants.append(("batched, no language model", "plain"))
+    for name, variant in variants:
+        engines.append((name, bare(model, environment, arguments.rounds, arguments.batch_size, variant)))
     server = Server(environment)
     rows: list[tuple[str, dict[str, Any]]] = []
     try:
@@ -248,7 +273,7 @@ async def measure(model: str, environment: dict[str, str], arguments: argparse.N
     print(f"\n{model}: {os.cpu_count()} CPUs, {arguments.batch_size} utterances a batch\n")
     print("| | audio s per s | CPU s per audio s | of bare, single | of bare, batched | p50 s | p95 s | memory MB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, row in (("one utterance at a time", alone), ("batched", batched)):
+    for name, row in engines:
         ratios = [f"{row['cpu'] / other['cpu']:.2f}" for other in (alone, batched)]
         print(f"| bare engines, {name} | {row['speed']:.0f} | {row['cpu']:.4f} | {ratios[0]} | {ratios[1]} | | | |")
     for name, row in rows:
@@ -267,9 +292,10 @@ def main() -> None:
     parser.add_argument("--long-minutes", type=float, default=20)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--bare", help=argparse.SUPPRESS)
+    parser.add_argument("--variant", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bare:
-        run_bare(arguments.bare, arguments.rounds, arguments.batch_size)
+        run_bare(arguments.bare, arguments.rounds, arguments.batch_size, arguments.variant)
         return
     environment = {**os.environ, "ASR_BATCH_SIZE": str(arguments.batch_size), "LOG_LEVEL": "WARNING"}
     environment |= {"ALLOW_MODEL_DOWNLOAD": "false", "BENTOML_DO_NOT_TRACK": "True"}

@@ -70,6 +70,8 @@ def main() -> None:
     write("dialogue", [(draw_sentence(rng), Voice(voices[i % 4])) for i in range(12)], (0.4, 1.5))
     pauses = [(draw_sentence(rng), Voice("f1")) for _ in range(2)]
     write("long-pause", pauses, (4.0, 4.0))
+    # a name that is heard as other characters, unless it is a hotword
+    write("hotword", [("给陈书文打电话。", Voice("Alicia"))], (0.5, 0.5))
     (out / "truth.json").write_text(json.dumps(truth, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     size_kb = sum(f.stat().st_size for f in out.iterdir()) // 1024
     print(f"{len(truth)} recordings, {sum(float(str(t['duration_s'])) for t in truth.values()):.0f} s, {size_kb} KB")

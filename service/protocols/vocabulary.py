@@ -1,13 +1,18 @@
-"""Hotwords as Alibaba Cloud's protocols bring them here: ``词1 权重1 词2 权重2`` in ``vocabulary_id``."""
+"""Hotwords as requests bring them: ``词1 权重1 词2 权重2`` in ``vocabulary_id``, or the words of a prompt."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from service.domain import Hotword
 from service.errors import InvalidRequest
 
+MOST_HOTWORDS = 1000
 _WEIGHT = re.compile(r"[1-9][0-9]?|100")
+_BETWEEN_WORDS = re.compile(r"[\s,，、;；:：.。!！?？…\"'“”‘’()（）\[\]【】《》〈〉「」]+")
+_PROMPT_WORD_CHARACTERS = range(2, 11)  # a longer run without a separator is a sentence
+_PROMPT_LATIN_CHARACTERS = range(2, 31)
 
 
 def parse_vocabulary(text: str) -> tuple[Hotword, ...]:
@@ -24,7 +29,29 @@ def parse_vocabulary(text: str) -> tuple[Hotword, ...]:
         if not _WEIGHT.fullmatch(weight):
             raise _wrong(f"{weight[:50]!r} after {word[:50]!r} is no weight from 1 to 100")
         hotwords.append(Hotword(word, int(weight)))
+    refuse_too_many(hotwords, "vocabulary_id")
     return tuple(hotwords)
+
+
+def refuse_too_many(hotwords: Sequence[Hotword], param: str) -> None:
+    """Raises InvalidRequest, naming ``param``, for more hotwords than a request may have."""
+    if len(hotwords) > MOST_HOTWORDS:
+        raise InvalidRequest(
+            f"`{param}` has {len(hotwords)} hotwords; at most {MOST_HOTWORDS} may be sent.", param=param
+        )
+
+
+def prompt_hotwords(prompt: str) -> tuple[tuple[Hotword, ...], tuple[str, ...]]:
+    """(the words of a prompt, what of it is no word): sentences and single characters make no hotwords.
+
+    Raises:
+        InvalidRequest: there are too many words.
+    """
+    parts = dict.fromkeys(part for part in _BETWEEN_WORDS.split(prompt) if part)
+    words = [p for p in parts if len(p) in (_PROMPT_LATIN_CHARACTERS if p.isascii() else _PROMPT_WORD_CHARACTERS)]
+    hotwords = tuple(Hotword(word) for word in words)
+    refuse_too_many(hotwords, "prompt")
+    return hotwords, tuple(part for part in parts if part not in set(words))
 
 
 def _wrong(what: str) -> InvalidRequest:

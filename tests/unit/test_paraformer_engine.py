@@ -88,10 +88,10 @@ def funasr_texts(model: Path, recordings: list[np.ndarray], folder: Path) -> lis
 def test_text_is_that_of_funasrs_automodel(size: str, tmp_path: Path) -> None:
     model, mates = DEMO / "paraformer", 8
     if size == "full":  # random weights: their near-ties fall as they like in a batch, so one by one
-        from scripts.bench.full_size import write_paraformer_large
+        from scripts.bench.full_size import PARAFORMER, write_model
 
         model, mates = tmp_path / "model", 1
-        write_paraformer_large(model)
+        write_model(model, PARAFORMER)
     recordings = [RECORDINGS[n].pcm for n in ("weather", "numbers", "date", "sentence-0", "dialogue")]
     engine = ParaformerEngine(ModelDirectory.read(model), batch_size=mates)
     ours = ["".join(r.tokens) for r in engine.recognise(recordings)]

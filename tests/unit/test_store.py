@@ -1,11 +1,15 @@
 """Where a model's files are looked for, in which order, and what is said when they are nowhere."""
 
+import contextlib
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bentoml
 import pytest
 
-from runners import catalog, store
+from runners import catalog, store, verify
 from runners.settings import RunnerSettings
 from runners.store import ModelFilesMissingError, find_part
 
@@ -13,9 +17,33 @@ LARGE = catalog.models()["paraformer-large"]
 REPOSITORY = LARGE.asr.repository or ""
 
 
-@pytest.fixture(autouse=True)
-def empty_bento_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_bento_model", lambda model, part: iter(()))
+@pytest.fixture
+def bento(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory of a Bento that carries version `old` of a model, and whose code is this project's."""
+    path = tmp_path / "bento"
+    (path / "src").mkdir(parents=True)
+    (path / "bento.yaml").write_text(f"models:\n- tag: {LARGE.id}:old\n  registry: default\n")
+    monkeypatch.setattr(store, "PROJECT_ROOT", path / "src")
+    store.bento_models.cache_clear()
+    yield path
+    store.bento_models.cache_clear()
+
+
+def stored_model(version: str) -> Path:
+    """A model in the machine's model store."""
+    digests = {"asr/config.yaml": hashlib.sha256(b"model: Paraformer\n").hexdigest()}
+    with bentoml.models.create(f"{LARGE.id}:{version}", metadata={"sha256": digests}) as model:
+        directory(Path(model.path_of("asr")))
+    return Path(bentoml.models.get(f"{LARGE.id}:{version}").path)
+
+
+@pytest.fixture
+def two_versions() -> Iterator[dict[str, Path]]:
+    """Versions `old` and `newer` in the machine's model store."""
+    yield {version: stored_model(version) for version in ("old", "newer")}
+    for version in ("old", "newer"):
+        with contextlib.suppress(bentoml.exceptions.NotFound):
+            bentoml.models.delete(f"{LARGE.id}:{version}")
 
 
 def settings(tmp_path: Path, **changes: Any) -> RunnerSettings:
@@ -54,7 +82,17 @@ def test_an_explicit_directory_may_hold_all_parts(tmp_path: Path) -> None:
 def test_the_demo_pack_is_part_of_the_project(tmp_path: Path) -> None:
     demo = catalog.models()["paraformer-demo"]
     for part in demo.parts:
-        assert (find_part(demo, part, settings(tmp_path)) / "model.pt").is_file()
+        weights = "TLG.fst" if part == "language_model" else "model.pt"
+        assert (find_part(demo, part, settings(tmp_path)) / weights).is_file()
+
+
+def test_a_language_model_is_known_by_its_graph(tmp_path: Path) -> None:
+    repository = LARGE.parts["language_model"].repository or ""
+    found = directory(tmp_path / "ms" / repository)
+    with pytest.raises(ModelFilesMissingError):
+        find_part(LARGE, "language_model", settings(tmp_path))
+    (found / "TLG.fst").touch()
+    assert find_part(LARGE, "language_model", settings(tmp_path)) == found
 
 
 def test_missing_files_are_explained(tmp_path: Path) -> None:
@@ -93,3 +131,39 @@ def test_the_download_is_called_as_the_installed_modelscope_wants_it() -> None:
     from modelscope import snapshot_download
 
     inspect.signature(snapshot_download).bind("org/name", local_dir="/tmp/x")
+
+
+def test_a_bento_uses_the_version_it_was_built_with(tmp_path: Path, bento: Path, two_versions: dict[str, Path]) -> None:
+    assert bentoml.models.get(f"{LARGE.id}:latest").tag.version == "newer"
+    assert find_part(LARGE, "asr", settings(tmp_path)) == two_versions["old"] / "asr"
+
+
+def test_a_containers_models_lie_in_the_bento(tmp_path: Path, bento: Path) -> None:
+    expected = directory(bento / "models" / LARGE.id / "old" / "asr")
+    assert find_part(LARGE, "asr", settings(tmp_path)) == expected
+
+
+def test_outside_a_bento_the_model_store_is_not_looked_at(tmp_path: Path, two_versions: dict[str, Path]) -> None:
+    with pytest.raises(ModelFilesMissingError):
+        find_part(LARGE, "asr", settings(tmp_path))
+
+
+def test_a_bento_without_its_model_says_how_to_get_it(tmp_path: Path, bento: Path) -> None:
+    with pytest.raises(ModelFilesMissingError, match="bentoml import FILE") as caught:
+        find_part(LARGE, "asr", settings(tmp_path))
+    assert f"this Bento's model: {LARGE.id}:old (not in the model store)" in str(caught.value)
+
+
+def test_a_changed_file_of_a_bentos_model_is_found(
+    bento: Path, two_versions: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify.main()
+    assert "every file is as it was" in capsys.readouterr().out
+    (two_versions["old"] / "asr" / "config.yaml").write_text("model: Other\n")
+    with pytest.raises(SystemExit):
+        verify.main()
+    assert f"{LARGE.id}:old: asr/config.yaml differs" in capsys.readouterr().out
+
+
+def test_a_missing_model_is_found(bento: Path) -> None:
+    assert [problem.partition(" is ")[0] for problem in verify.problems(f"{LARGE.id}:old")] == [f"{LARGE.id}:old"]
