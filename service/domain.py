@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
 Pcm = NDArray[np.int16]
+_UNNAMED = "说话人"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech of at most MAX_SEGMENT_SEC with its punctuated text; begins and ends with speech."""
+    """A stretch of speech of at most MAX_SEGMENT_SEC with its punctuated text; begins and ends with speech.
+
+    ``speaker`` is a known speaker's name or :func:`unnamed_speaker`; None where speakers were not told apart.
+    """
 
     index: int
     start_s: float
@@ -67,8 +71,24 @@ class Hotword:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSpeaker:
+    """A name for whoever sounds like the reference: 16 kHz mono PCM16 of one voice."""
+
+    name: str
+    reference: Pcm = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Diarization:
+    """How speakers are told apart. ``speaker_count`` is a hint; None: it is found."""
+
+    speaker_count: int | None = None
+    known_speakers: tuple[KnownSpeaker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RecognitionOptions:
-    """What a request asks of recognition, whatever protocol it came by."""
+    """What a request asks of recognition, whatever protocol it came by. ``diarization`` None: nobody is told apart."""
 
     model: str
     language: str | None = None
@@ -77,6 +97,7 @@ class RecognitionOptions:
     word_timestamps: bool = True
     punctuation: bool = True
     inverse_text_normalization: bool = True
+    diarization: Diarization | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,16 @@ class AudioSource:
     path: str
     raw: RawPcm | None = None
     name: str = field(default="", compare=False)
+
+
+def unnamed_speaker(number: int) -> str:
+    """The label of a speaker whose name is not known; ``number`` counts from 1 in order of appearance."""
+    return f"{_UNNAMED}{number}"
+
+
+def is_unnamed_speaker(label: str) -> bool:
+    """Whether :func:`unnamed_speaker` made this label."""
+    return label.startswith(_UNNAMED)
 
 
 def is_cjk(char: str) -> bool:

@@ -1,8 +1,8 @@
 """Log-mel filterbank features for many recordings, equal to Kaldi's and FunASR's frontends.
 
 One batched FFT and one matrix product replace a per-frame loop; the definition is Kaldi's
-(feat/feature-fbank.cc): frames of 25 ms every 10 ms, mean removed, pre-emphasis 0.97, Hamming
-window, power spectrum of 512 points, 80 triangular mel filters from 20 Hz to 8 kHz, natural log.
+(feat/feature-fbank.cc): frames of 25 ms every 10 ms, mean removed, pre-emphasis 0.97, Hamming or
+Povey window, power spectrum of 512 points, 80 triangular mel filters from 20 Hz to 8 kHz, natural log.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ def frame_count(samples: int) -> int:
     return max(0, (samples - FRAME_LENGTH) // FRAME_SHIFT + 1)
 
 
-def fbank(pcm: NDArray[np.int16]) -> torch.Tensor:
-    """(frames, 80) log-mel energies of 16 kHz PCM16; frames that would pass the end are left out."""
+def fbank(pcm: NDArray[np.int16], *, window: str = "hamming", floor: float = _FLOOR) -> torch.Tensor:
+    """(frames, 80) log-mel energies of 16 kHz PCM16; frames that would pass the end are left out.
+
+    ``window`` is hamming or povey; energies below ``floor`` count as that.
+    """
     frames = frame_count(len(pcm))
     if frames == 0:
         return torch.empty(0, _MEL_BINS)
-    window, filters = _tables()
+    shape, filters = _window(window), _mel_filters()
     wave = torch.from_numpy(pcm.astype(np.float32)).unfold(0, FRAME_LENGTH, FRAME_SHIFT)
     wave = wave - wave.mean(1, keepdim=True)
     emphasised = torch.empty_like(wave)
     emphasised[:, 1:] = wave[:, 1:] - _PREEMPHASIS * wave[:, :-1]
     emphasised[:, 0] = wave[:, 0] * (1 - _PREEMPHASIS)
-    spectrum = torch.fft.rfft(emphasised.mul_(window), _FFT_SIZE)
+    spectrum = torch.fft.rfft(emphasised.mul_(shape), _FFT_SIZE)
     power = torch.view_as_real(spectrum).square_().sum(-1)
-    return (power @ filters).clamp_min_(_FLOOR).log_()
+    return (power @ filters).clamp_min_(floor).log_()
 
 
 def stack_frames(features: torch.Tensor, m: int, n: int) -> torch.Tensor:
@@ -55,9 +58,14 @@ def stack_frames(features: torch.Tensor, m: int, n: int) -> torch.Tensor:
 
 
 @functools.cache
-def _tables() -> tuple[torch.Tensor, torch.Tensor]:
-    positions = 2 * np.pi * np.arange(FRAME_LENGTH) / (FRAME_LENGTH - 1)
-    window = (0.54 - 0.46 * np.cos(positions)).astype(np.float32)
+def _window(name: str) -> torch.Tensor:
+    cosine = np.cos(2 * np.pi * np.arange(FRAME_LENGTH) / (FRAME_LENGTH - 1))
+    shape = {"hamming": 0.54 - 0.46 * cosine, "povey": (0.5 - 0.5 * cosine) ** 0.85}[name]
+    return torch.from_numpy(shape.astype(np.float32))
+
+
+@functools.cache
+def _mel_filters() -> torch.Tensor:
     edges_hz = np.array([20.0, SAMPLE_RATE_HZ / 2])
     low, high = 1127.0 * np.log1p(edges_hz / 700.0)
     step = (high - low) / (_MEL_BINS + 1)
@@ -66,4 +74,4 @@ def _tables() -> tuple[torch.Tensor, torch.Tensor]:
     rising = (mels[:, None] - left) / step
     filters = np.maximum(0.0, np.minimum(rising, 2.0 - rising))
     filters[-1] = 0.0  # Kaldi leaves the Nyquist bin out
-    return torch.from_numpy(window), torch.from_numpy(filters.astype(np.float32))
+    return torch.from_numpy(filters.astype(np.float32))

@@ -1,10 +1,12 @@
-"""Makes a full-size Paraformer-large directory with random weights, laid out as the hub's repository.
+"""Makes full-size Paraformer-large and CAM++ directories with random weights, laid out as the hub's repositories.
 
     python -m scripts.bench.full_size --out build/full-size
 
-Its text is nonsense; its cost, files and shapes are those of
-``iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-pytorch``. The predictor fires
-about as often as speech has characters. VAD and punctuation, small beside it, are the demo pack's.
+Their text and speakers are nonsense; their cost, files and shapes are those of
+``iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-pytorch``, for live speech
+``iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online``, and
+``iic/speech_campplus_sv_zh-cn_16k-common``. The predictors fire about as often as speech has characters.
+All other parts, small beside them, are the demo pack's.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import torch
 
+from runners import catalog
 from runners.catalog import PROJECT_ROOT
 from runners.engines.funasr_models import ModelDirectory
 from scripts.demo.training import write_directory
@@ -61,15 +64,35 @@ PARAFORMER: dict[str, Any] = {
     "tokenizer": "CharTokenizer",
     "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
 }
+STREAMING: dict[str, Any] = PARAFORMER | {
+    "model": "ParaformerStreaming",
+    "encoder": "SANMEncoderChunkOpt",
+    "encoder_conf": PARAFORMER["encoder_conf"]
+    | {"input_layer": "pe_online", "chunk_size": [12, 15], "stride": [8, 10], "pad_left": [0, 0]}
+    | {"encoder_att_look_back_factor": [4, 4], "decoder_att_look_back_factor": [1, 1]},
+    "decoder_conf": PARAFORMER["decoder_conf"] | {"sanm_shfit": 5},
+    "predictor": "CifPredictorV2",
+    "predictor_conf": {"idim": 512, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45},
+    "frontend": "WavFrontendOnline",
+}
 _VOCABULARY_SIZE = 8404
+CAMPPLUS: dict[str, Any] = {
+    "model": "CAMPPlus",
+    "model_conf": {
+        **{"feat_dim": 80, "embedding_size": 192, "growth_rate": 32, "bn_size": 4, "init_channels": 128},
+        **{"config_str": "batchnorm-relu", "memory_efficient": True, "output_level": "segment"},
+    },
+    "frontend": "WavFrontend",
+    "frontend_conf": {"fs": 16000},
+}
 
 
-def write_paraformer_large(out: Path) -> None:
-    """Writes the directory (about 890 MB); the same weights every time."""
+def write_model(out: Path, config: dict[str, Any]) -> None:
+    """Writes a directory (about 890 MB); the same weights every time."""
     characters = [chr(0x4E00 + i) for i in range(_VOCABULARY_SIZE - 4)]
     files = {"tokenizer_conf": {"token_list": "tokens.json"}, "frontend_conf": {"cmvn_file": "am.mvn"}}
     tokens = ["<blank>", "<s>", "</s>", *characters, "<unk>"]
-    write_directory(out, PARAFORMER, "auto-speech-recognition", tokens, files)
+    write_directory(out, config, "auto-speech-recognition", tokens, files)
     size = 560
     zeros, ones = " ".join(["-10.0"] * size), " ".join(["0.25"] * size)
     (out / "am.mvn").write_text(
@@ -79,18 +102,35 @@ def write_paraformer_large(out: Path) -> None:
     torch.manual_seed(0)
     model: Any = ModelDirectory.read(out).build(load_weights=False)
     with torch.no_grad():  # 0.27 a frame of 60 ms: four and a half characters a second
-        for layer, bias in ((model.predictor.cif_output, -0.97), (model.predictor.cif_output2, 1.0)):
-            layer.weight.mul_(0.1)
-            layer.bias.fill_(bias)
+        for name, bias in (("cif_output", -0.97), ("cif_output2", 1.0)):
+            if layer := getattr(model.predictor, name, None):
+                layer.weight.mul_(0.1)
+                layer.bias.fill_(bias)
     torch.save(model.state_dict(), out / "model.pt")
 
 
+def write_campplus(out: Path) -> None:
+    """Writes the directory (28 MB); the same weights every time."""
+    weights = "campplus_cn_common.bin"
+    write_directory(out, CAMPPLUS, "speaker-verification", [], {"init_param": weights})
+    torch.manual_seed(0)
+    model: Any = ModelDirectory.read(out).build(load_weights=False).train()
+    with torch.no_grad():  # normalisations that fit the weights
+        for _ in range(10):
+            model(torch.randn(4, 100, 80))
+    torch.save(model.state_dict(), out / weights)
+
+
 def write_full_size(out: Path) -> None:
-    """A directory for MODEL_PATHS: ``asr`` of full size, ``vad`` and ``punctuation`` of the demo pack."""
-    if not (out / "asr" / "model.pt").exists():
-        write_paraformer_large(out / "asr")
-    for part in ("vad", "punctuation"):
-        shutil.copytree(PROJECT_ROOT / "models" / "demo" / part, out / part, dirs_exist_ok=True)
+    """A directory for MODEL_PATHS: ``asr``, ``streaming``, ``speaker`` of full size, the rest from the demo pack."""
+    if not (out / "speaker" / "campplus_cn_common.bin").exists():
+        write_campplus(out / "speaker")
+    for part, config in (("asr", PARAFORMER), ("streaming", STREAMING)):
+        if not (out / part / "model.pt").exists():
+            write_model(out / part, config)
+    for part, demo in catalog.models()["paraformer-demo"].parts.items():
+        if part not in ("asr", "streaming", "speaker") and demo.directory:
+            shutil.copytree(PROJECT_ROOT / demo.directory, out / part, dirs_exist_ok=True)
 
 
 def main() -> None:

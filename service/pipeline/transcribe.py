@@ -2,13 +2,15 @@
 
 Everything runs at once: while the file is still being decoded, its first utterances are with the
 recogniser, together with those of other requests. What is in flight is bounded, so memory doesn't
-grow with the recording.
+grow with the recording. Who said what is known last, when every voice has been heard: then the finished
+words are grouped anew into segments of one speaker each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -23,11 +25,13 @@ from service import observability
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
 from service.errors import NotReady
 from service.inference import Runners
-from service.pipeline import itn
+from service.pipeline import text
 from service.pipeline.decode import decode
+from service.pipeline.diarization import Diarizer
 from service.pipeline.segmentation import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.pipeline.speech import UtteranceFinder
-from service.pipeline.words import with_marks, words_of
+from service.pipeline.speech import Utterance, UtteranceFinder
+from service.pipeline.turns import SpokenUtterance, regroup, utterances_of
+from service.pipeline.words import unbiased_warnings, words_of
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +56,13 @@ class Transcriber:
     def bind(self, runners: Runners) -> None:
         self._runners = runners
 
+    @property
+    def runners(self) -> Runners:
+        """Raises NotReady before there are any."""
+        if self._runners is None:
+            raise NotReady("Models are loading; try again shortly.", retry_after_s=5)
+        return self._runners
+
     async def is_ready(self, model: str) -> bool:
         """Whether the runners answer for ``model``."""
         if self._runners is None:
@@ -72,7 +83,7 @@ class Transcriber:
 
 
 class _Found(NamedTuple):
-    """An utterance on its way through the recogniser; its audio is held by the call alone."""
+    """An utterance on its way through the recogniser; its audio is held by the calls alone."""
 
     span: Span
     recognition: asyncio.Task[Recognition]
@@ -80,6 +91,9 @@ class _Found(NamedTuple):
 
 class Transcription:
     """A recording being transcribed: iterate for its segments as they finish; then ``transcript`` is complete.
+
+    With diarization the segments that come while iterating have no speaker yet; those of ``transcript`` do, and
+    say the same words in the same order.
 
     Raises UndecodableAudio, AudioTooLarge, RecognitionFailed or NotReady. Closing the iteration stops all work.
     """
@@ -96,6 +110,9 @@ class Transcription:
         self._in_flight = asyncio.Semaphore(_UTTERANCES_IN_FLIGHT)
         self._recognitions: set[asyncio.Task[Recognition]] = set()
         self._segments: list[Segment] = []
+        self._unbiased: dict[str, None] = {}  # hotwords without effect, in order
+        self._diarizer = Diarizer(runners, options.model, options.diarization) if options.diarization else None
+        self._spoken: list[SpokenUtterance] = []
 
     @property
     def transcript(self) -> Transcript:
@@ -105,6 +122,7 @@ class Transcription:
             language=self._options.language or self._model.languages[0],
             model=self._model.id,
             segments=tuple(self._segments),
+            warnings=unbiased_warnings(tuple(self._unbiased), self._model.id),
         )
 
     async def finish(self) -> Transcript:
@@ -123,6 +141,8 @@ class Transcription:
                     self._segments.append(segment)
                     yield segment
             await producer
+            if self._diarizer is not None:
+                self._segments = await self._by_speaker(self._diarizer)
         finally:
             unfinished = [producer, *self._recognitions]
             for task in unfinished:
@@ -135,19 +155,21 @@ class Transcription:
         try:
             limit_ms = int(1000 * min(self._model.window_s, self._limits.max_segment_s))
             options = await self._runners.vad_options(self._model.id)
+            if self._diarizer is not None:
+                await self._diarizer.hear_references()
             finder = UtteranceFinder(self._runners, self._model.id, options, limit_ms)
             async with aclosing(self._blocks()) as blocks:
                 async for pcm, is_last in blocks:
                     self._samples += len(pcm)
                     for utterance in await finder.accept(pcm, is_last=is_last):
                         await self._in_flight.acquire()
-                        self._found.put_nowait(_Found(utterance.span, self._recognise(utterance.pcm)))
+                        self._found.put_nowait(_Found(utterance.span, self._start(utterance)))
                     self._found.put_nowait(finder.settled_ms)
         finally:
             self._found.put_nowait(None)
 
-    def _recognise(self, pcm: Pcm) -> asyncio.Task[Recognition]:
-        task = asyncio.create_task(self._runners.recognise(self._model.id, pcm))
+    def _start(self, utterance: Utterance) -> asyncio.Task[Recognition]:
+        task = asyncio.create_task(self._understand(utterance))
         self._recognitions.add(task)
 
         def finished(task: asyncio.Task[Recognition]) -> None:
@@ -158,6 +180,13 @@ class Transcription:
 
         task.add_done_callback(finished)
         return task
+
+    async def _understand(self, utterance: Utterance) -> Recognition:
+        recognition = self._runners.recognise(self._options.model, utterance.pcm, self._options.hotwords)
+        if self._diarizer is None:
+            return await recognition
+        recognised, _ = await asyncio.gather(recognition, self._diarizer.add(utterance.span.start_ms, utterance.pcm))
+        return recognised
 
     async def _blocks(self) -> AsyncGenerator[tuple[Pcm, bool], None]:
         """(block, whether it is the last) of decoded audio."""
@@ -171,7 +200,8 @@ class Transcription:
         try:
             held: Pcm | None = None
             while True:
-                decoding = loop.run_in_executor(_DECODERS, step)
+                # with the context, for the request's id and its trace
+                decoding = loop.run_in_executor(_DECODERS, contextvars.copy_context().run, step)
                 try:
                     block = await asyncio.shield(decoding)
                 except asyncio.CancelledError:
@@ -200,16 +230,14 @@ class Transcription:
 
     async def _segment(self, group: list[_Found]) -> Segment:
         span = Span(group[0].span.start_ms, group[-1].span.end_ms)
-        words = [
-            word
-            for found in group
-            for word in words_of(await found.recognition, found.span.start_ms, found.span.end_ms)
-        ]
-        if words and self._options.punctuation:
-            marks = await self._runners.punctuate(self._model.id, [w.text for w in words])
-            words = with_marks(words, marks)
-        if self._options.inverse_text_normalization:
-            words = list(itn.normalise(words))
+        words = []
+        for found in group:
+            recognition = await found.recognition
+            words += words_of(recognition, found.span.start_ms, found.span.end_ms)
+            self._unbiased.update(dict.fromkeys(recognition.unbiased))
+        words = await text.finished(self._runners, self._options, words)
+        if self._diarizer is not None:
+            self._spoken += utterances_of(words, [found.span for found in group])
         return Segment(
             index=len(self._segments),
             start_s=span.start_ms / 1000,
@@ -218,10 +246,19 @@ class Transcription:
             words=tuple(words),
         )
 
+    async def _by_speaker(self, diarizer: Diarizer) -> list[Segment]:
+        windows, names = await diarizer.speakers()
+        longest_ms = int(1000 * self._limits.max_segment_s)
+        limits = {"longest_ms": longest_ms, "longest_pause_ms": LONGEST_PAUSE_IN_SEGMENT_MS}
+        return await asyncio.to_thread(regroup, self._spoken, windows, names, **limits)
+
     def _account(self, elapsed_s: float) -> None:
         duration_s = self._samples / SAMPLE_RATE_HZ
         observability.audio_seconds.labels(self._model.id).inc(duration_s)
         if duration_s:
             observability.real_time_factor.labels(self._model.id).observe(elapsed_s / duration_s)
         count = len(self._segments)
+        if self._unbiased:
+            log.warning("%d hotwords had no effect with %s", len(self._unbiased), self._model.id)
+            log.debug("hotwords without effect: %s", ", ".join(self._unbiased))
         log.info("transcribed %.1f s of audio in %.2f s: %d segments, %s", duration_s, elapsed_s, count, self._model.id)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
-from service.domain import RawPcm, RecognitionOptions
+from service.domain import Diarization, RawPcm, RecognitionOptions
 from service.errors import InvalidRequest, UnsupportedSampleRate
 from service.protocols.models import loaded_model
 from service.protocols.schemas import field_schemas, invalid_field
@@ -44,10 +44,13 @@ class RecognitionQuery(BaseModel):
     )
     model_id: str = Field(default="", description="A model id of `/stream/v1/asr/models`; absent: the default model.")
     audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of a body.")
-    enable_speaker_diarization: bool = Field(default=True, description="Not used yet.")
+    enable_speaker_diarization: bool = Field(default=True, description="`speaker_id` in the segments.")
+    speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
+        default=None, description="How many speakers there are, if that is known; absent: it is found. Ours."
+    )
     word_timestamps: bool = Field(default=True, description="`word_tokens` in the segments: words with their times.")
     vocabulary_id: str = Field(
-        default="", description="Hotwords with weights from 1 to 100, for models that can: `词1 权重1 词2 权重2`."
+        default="", description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`."
     )
     enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
     enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
@@ -99,20 +102,20 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
         ModelNotFound: the model is not among ``enabled``.
         InvalidRequest: hotwords that can't be read.
     """
-    hotwords = parse_vocabulary(query.vocabulary_id)
     warnings = []
-    if hotwords:
-        warnings.append("vocabulary_id had no effect: the model can't be biased towards words.")
     unknown = sorted(set(names) - {*RecognitionQuery.model_fields, _TOKEN})
     if unknown:
         warnings.append(f"Unknown parameters had no effect: {', '.join(name[:50] for name in unknown)}.")
+    model = loaded_model(query.model_id, enabled)
+    tell_apart = query.enable_speaker_diarization and model.speaker is not None
     return RecognitionRequest(
         options=RecognitionOptions(
-            model=loaded_model(query.model_id, enabled).id,
-            hotwords=hotwords,
+            model=model.id,
+            hotwords=parse_vocabulary(query.vocabulary_id),
             word_timestamps=query.word_timestamps,
             punctuation=query.enable_punctuation_prediction,
             inverse_text_normalization=query.enable_inverse_text_normalization,
+            diarization=Diarization(query.speaker_count) if tell_apart else None,
         ),
         audio_address=query.audio_address,
         raw=RawPcm(query.sample_rate) if query.format == "pcm" else None,

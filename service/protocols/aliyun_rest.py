@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Annotated, Literal
 
 import psutil
@@ -16,10 +15,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from runners import catalog
-from service.domain import AudioSource, RawPcm
+from service.domain import AudioSource
 from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
-from service.intake import Job, fetch_recording, serving_of, taken_in
+from service.intake import Job, audio_source, fetch_recording, serving_of, taken_in
 from service.observability import request_id
 from service.protocols.aliyun_query import RecognitionQuery, RecognitionRequest, query_parameters, resolve
 from service.protocols.schemas import failures
@@ -68,17 +67,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
         raise InvalidRequest("The body must be the audio itself, not a form (with curl: --data-binary @FILE).")
     elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
         raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
-    return wanted, await asyncio.to_thread(_source, file.name, wanted.raw)
-
-
-def _source(path: str, raw: RawPcm | None) -> AudioSource:
-    """Clients name a WAV file `pcm` for what it holds; its header says better than they how to read it."""
-    if raw is not None:
-        with Path(path).open("rb") as file:
-            start = file.read(12)
-        if start[:4] == b"RIFF" and start[8:] == b"WAVE":
-            raw = None
-    return AudioSource(path, raw)
+    return wanted, await asyncio.to_thread(audio_source, file.name, wanted.raw)
 
 
 @router.post(

@@ -25,6 +25,7 @@ from service.protocols.openai_form import (
     resolve_model,
 )
 from service.protocols.schemas import failures, field_schemas
+from service.protocols.speaker_references import known_speakers
 from service.rendering import openai as bodies
 from service.rendering import subtitles
 from service.settings import Settings
@@ -76,6 +77,10 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     # A browser sends an empty file part where no file was chosen.
     if wanted.audio_address and form.file_bytes:
         raise InvalidRequest("Send either `file` or `audio_address`, not both.", param="audio_address")
+    if wanted.options.diarization and wanted.speaker_references:
+        known = await asyncio.to_thread(known_speakers, wanted.speaker_references)
+        diarization = replace(wanted.options.diarization, known_speakers=known)
+        wanted = replace(wanted, options=replace(wanted.options, diarization=diarization))
     if wanted.audio_address:
         await fetch_recording(wanted.audio_address, file, request, settings)
     return wanted, AudioSource(file.name, name=form.file_name or "")
@@ -101,7 +106,7 @@ _TRANSCRIPTION_FORMATS = {
 @router.post(
     "/audio/transcriptions",
     summary="Transcribe a recording",
-    response_model=bodies.VerboseTranscriptionBody | bodies.TranscriptionBody,
+    response_model=bodies.VerboseTranscriptionBody | bodies.DiarizedTranscriptionBody | bodies.TranscriptionBody,
     responses={
         200: {"content": _TRANSCRIPTION_FORMATS, "description": "The transcript, in `response_format`."},
         **failures(bodies.ErrorBody, 400, 404, 408, 413, 415, 429, 500, 503),
@@ -110,16 +115,16 @@ _TRANSCRIPTION_FORMATS = {
 )
 async def create_transcription(request: Request, job: Annotated[Job[TranscriptionRequest], Depends(_job)]) -> Response:
     """Give the audio as `file` or as `audio_address`."""
-    headers = _warning_headers(job.request.warnings)
     if job.request.stream:
-        return EventStream(_events(job), headers)
+        return EventStream(_events(job), _warning_headers(job.request.warnings))
     transcript = _with_warnings(await unless_disconnected(request.receive, job.transcription.finish()), job.request)
     # Long recordings take a while to render.
     content, media_type = await asyncio.to_thread(_rendered, transcript, job.request)
-    return Response(content, headers=headers, media_type=media_type)
+    return Response(content, headers=_warning_headers(transcript.warnings), media_type=media_type)
 
 
 async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
+    """Text as segments finish; who said what comes when all voices have been heard."""
     logprobs = job.request.logprobs
     segments = aiter(job.transcription)
     sent = ""
@@ -128,6 +133,9 @@ async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, N
             event = bodies.delta_event(sent, segment, logprobs=logprobs)
             sent = event.delta or sent
             yield event
+    if job.request.response_format == "diarized_json":
+        for told in bodies.diarized_segments(job.transcription.transcript):
+            yield told
     yield bodies.done_event(_with_warnings(job.transcription.transcript, job.request), logprobs=logprobs)
 
 
@@ -141,6 +149,8 @@ def _rendered(transcript: Transcript, request: TranscriptionRequest) -> tuple[st
         return subtitles.vtt(transcript), "text/vtt"
     if request.response_format == "json":
         body: BaseModel = bodies.json_body(transcript, logprobs=request.logprobs)
+    elif request.response_format == "diarized_json":
+        body = bodies.diarized_json_body(transcript)
     else:
         body = bodies.verbose_json_body(transcript, request.granularities)
     return body.model_dump_json(), "application/json"

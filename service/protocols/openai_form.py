@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pydantic.json_schema import SkipJsonSchema
 
 from runners import catalog
-from service.domain import Hotword, RecognitionOptions
+from service.domain import Diarization, Hotword, RecognitionOptions
 from service.errors import InvalidRequest
 from service.languages import language_code
 from service.protocols.models import loaded_model
 from service.protocols.schemas import invalid_field
+from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
 from service.rendering.openai import Granularity
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
@@ -57,17 +58,20 @@ class TranscriptionForm(BaseModel):
     languages: list[str] = Field(
         default=[], alias="languages[]", description="Languages that the audio may be in, as in `language`."
     )
-    prompt: str = Field(default="", description="Context: what the recording is about, names that occur in it.")
+    prompt: str = Field(
+        default="",
+        description="Context: names and terms that occur in the recording, separated by spaces or commas; they are "
+        "preferred like `keywords[]`.",
+    )
     keywords: list[Annotated[str, Field(max_length=200)]] = Field(
-        default=[], alias="keywords[]", description="Words to prefer, for models that can."
+        default=[], alias="keywords[]", max_length=MOST_HOTWORDS, description="Words to prefer (hotwords)."
     )
     temperature: float = Field(
         default=0, ge=0, le=1, allow_inf_nan=False, description="Accepted; recognition is deterministic."
     )
     response_format: ResponseFormat | SkipJsonSchema[None] = Field(
         default=None,
-        description="Default `verbose_json`; `json` where `include[]=logprobs` is asked for. "
-        "`diarized_json` is not available yet.",
+        description="Default `verbose_json`; `json` where `include[]=logprobs` is asked for.",
     )
     timestamp_granularities: list[Granularity] = Field(
         default=[], alias="timestamp_granularities[]", description="What `verbose_json` gives times of."
@@ -83,31 +87,30 @@ class TranscriptionForm(BaseModel):
         "the settings are checked and not applied.",
     )
     known_speaker_names: list[str] = Field(
-        default=[], alias="known_speaker_names[]", max_length=4, description="Not used yet."
+        default=[], alias="known_speaker_names[]", max_length=4, description="Names for at most four speakers."
     )
     known_speaker_references: list[str] = Field(
-        default=[], alias="known_speaker_references[]", max_length=4, description="Not used yet."
+        default=[],
+        alias="known_speaker_references[]",
+        max_length=4,
+        description="How each of them sounds: data URLs of 2 to 10 s of audio, as many as names.",
     )
     stream: bool = Field(default=False, description="Server-sent events: text as segments finish.")
-    enable_speaker_diarization: bool = Field(default=True, description="Not used yet.")
+    enable_speaker_diarization: bool = Field(
+        default=True,
+        description="Tell speakers apart, in the formats that say who speaks: `verbose_json`, `diarized_json`, "
+        "`srt`, `vtt`.",
+    )
     word_timestamps: bool = Field(
         default=True, description="Words with times in `verbose_json`, unless `timestamp_granularities[]` says."
     )
     enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
     enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
     speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
-        default=None, description="Not used yet."
+        default=None, description="How many speakers there are, if that is known; absent: it is found."
     )
 
     model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
-
-    @field_validator("response_format")
-    @classmethod
-    def _refuse_diarization(cls, value: str | None) -> str | None:
-        # Goes when speakers are told apart, together with the speaker fields' warning in _warnings.
-        if value == "diarized_json":
-            raise ValueError("`diarized_json` is not available yet")
-        return value
 
     @field_validator("chunking_strategy", mode="before")
     @classmethod
@@ -159,9 +162,13 @@ def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What is to be done, free of the form's spellings. ``warnings`` say what of the form has no effect."""
+    """What is to be done, free of the form's spellings. ``warnings`` say what of the form has no effect.
+
+    ``options.diarization`` has no known speakers yet: their ``speaker_references`` (name, data URL) are to be decoded.
+    """
 
     options: RecognitionOptions
+    speaker_references: tuple[tuple[str, str], ...]
     audio_address: str
     response_format: ResponseFormat
     granularities: tuple[Granularity, ...]
@@ -180,7 +187,9 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
     model = resolve_model(form.model, enabled)
     logprobs = "logprobs" in form.include
     response_format = form.response_format or ("json" if logprobs else "verbose_json")
-    _check_formats(form, response_format)
+    _check_formats(form, response_format, model)
+    diarization = _diarization(form, response_format, model)
+    prompted, unused = prompt_hotwords(form.prompt)
     words = form.word_timestamps and not form.timestamp_granularities
     granularities = tuple(form.timestamp_granularities) or (("segment", "word") if words else ("segment",))
     return TranscriptionRequest(
@@ -188,17 +197,19 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
             model=model.id,
             language=_language(form, model),
             prompt=form.prompt,
-            hotwords=tuple(Hotword(word) for word in form.keywords),
+            hotwords=(*prompted, *(Hotword(word) for word in form.keywords)),
             word_timestamps="word" in granularities or response_format in ("srt", "vtt"),
             punctuation=form.enable_punctuation_prediction,
             inverse_text_normalization=form.enable_inverse_text_normalization,
+            diarization=diarization,
         ),
+        speaker_references=tuple(zip(form.known_speaker_names, form.known_speaker_references, strict=True)),
         audio_address=form.audio_address,
         response_format=response_format,
         granularities=granularities,
         logprobs=logprobs,
         stream=form.stream,
-        warnings=tuple(_warnings(form, fields)),
+        warnings=tuple(_warnings(form, fields, unused, speakers_told=diarization is not None)),
     )
 
 
@@ -208,7 +219,7 @@ def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
     return loaded_model("" if is_alias else name, enabled)
 
 
-def _check_formats(form: TranscriptionForm, response_format: ResponseFormat) -> None:
+def _check_formats(form: TranscriptionForm, response_format: ResponseFormat, model: catalog.Model) -> None:
     if form.stream and response_format in ("srt", "vtt"):
         raise InvalidRequest(f"`{response_format}` can't be streamed; use `json` or `text`.", param="response_format")
     if form.timestamp_granularities and (form.stream or response_format != "verbose_json"):
@@ -216,19 +227,37 @@ def _check_formats(form: TranscriptionForm, response_format: ResponseFormat) -> 
             "`timestamp_granularities[]` needs `response_format=verbose_json`, not streamed.",
             param="timestamp_granularities",
         )
+    if len(form.known_speaker_names) != len(form.known_speaker_references):
+        raise InvalidRequest(
+            "`known_speaker_names[]` and `known_speaker_references[]` go together, one reference for each name.",
+            param="known_speaker_references",
+        )
+    if response_format == "diarized_json" and (not form.enable_speaker_diarization or model.speaker is None):
+        reason = (
+            "with speaker diarization" if model.speaker else f"with a model that tells voices apart, not {model.id}"
+        )
+        raise InvalidRequest(f"`diarized_json` can only be had {reason}.", param="response_format")
     if form.include and not form.stream and response_format != "json":
         raise InvalidRequest("`include[]=logprobs` needs `response_format=json` or `stream=true`.", param="include")
+
+
+def _diarization(form: TranscriptionForm, response_format: ResponseFormat, model: catalog.Model) -> Diarization | None:
+    """None where the answer would not say who speaks, or nobody asked."""
+    told = response_format == "diarized_json" or (response_format in ("verbose_json", "srt", "vtt") and not form.stream)
+    if not told or not form.enable_speaker_diarization or model.speaker is None:
+        return None
+    return Diarization(form.speaker_count)
 
 
 def _language(form: TranscriptionForm, model: catalog.Model) -> str | None:
     """The code that recognition is told; None when the form leaves it open."""
     if form.language and form.language.lower() != "auto":
-        return _known_language(form.language, "language", model)
-    codes = [_known_language(name, "languages", model) for name in form.languages]
+        return known_language(form.language, "language", model)
+    codes = [known_language(name, "languages", model) for name in form.languages]
     return codes[0] if len(codes) == 1 else None
 
 
-def _known_language(name: str, param: str, model: catalog.Model) -> str:
+def known_language(name: str, param: str, model: catalog.Model) -> str:
     code = language_code(name)
     if code is None:
         raise InvalidRequest(f"`{param}`: {name[:100]!r} is no language known here.", param=param)
@@ -238,12 +267,14 @@ def _known_language(name: str, param: str, model: catalog.Model) -> str:
     return code
 
 
-def _warnings(form: TranscriptionForm, fields: Mapping[str, object]) -> list[str]:
+def _warnings(
+    form: TranscriptionForm, fields: Mapping[str, object], unused: Sequence[str], *, speakers_told: bool
+) -> list[str]:
     warnings = []
-    if form.keywords:
-        warnings.append("keywords had no effect: the model can't be biased towards words.")
-    if form.known_speaker_names or form.known_speaker_references or form.speaker_count:
-        warnings.append("known_speaker_names, known_speaker_references and speaker_count have no effect yet.")
+    if unused:
+        warnings.append(f"prompt: {len(unused)} of its parts had no effect: only words of 2 to 10 characters have.")
+    if (form.known_speaker_names or form.speaker_count) and not speakers_told:
+        warnings.append("known_speaker_names and speaker_count had no effect: the answer doesn't say who speaks.")
     if form.chunking_strategy and form.chunking_strategy.model_fields_set - {"type"}:
         warnings.append("chunking_strategy settings had no effect: segments follow the model's own VAD.")
     known = {"file", *TranscriptionForm.model_fields}

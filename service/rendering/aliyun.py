@@ -25,10 +25,13 @@ SERVER_ERROR = 50000000
 _SUCCESS: dict[StatusStyle, int] = {"http": 200, "cloud": 20000000}
 _CODES = {
     "upload_stalled": 40000004,
+    "idle": 40000004,
     "invalid_api_key": 40000001,
     "queue_full": 40000005,
     "unsupported_audio": 40000009,
+    "unknown_directive": 40010003,
     "client_disconnected": 40010004,
+    "wrong_state": 40010005,
     "unsupported_sample_rate": 41010101,
     # These can have a `param`, which would make them a wrong parameter.
     "audio_too_large": CLIENT_ERROR,

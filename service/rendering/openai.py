@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from service.domain import Segment, Transcript, Word, join_texts
+from service.domain import Segment, Transcript, Word, is_unnamed_speaker, join_texts
 from service.errors import ServiceError
 
 Granularity = Literal["word", "segment"]
@@ -87,6 +87,28 @@ class VerboseTranscriptionBody(BaseModel):
     warnings: _Omissible[list[str]] = None
 
 
+class DiarizedSegment(BaseModel):
+    """What one speaker says, also as an event; ``speaker`` is a known speaker's name, or A, B, … by appearance."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+class DiarizedTranscriptionBody(BaseModel):
+    """``response_format=diarized_json``."""
+
+    task: Literal["transcribe"] = "transcribe"
+    duration: float
+    text: str
+    segments: list[DiarizedSegment]
+    usage: Usage
+    warnings: _Omissible[list[str]] = None
+
+
 class TextDeltaEvent(BaseModel):
     """The text that a finished segment adds to what was sent before."""
 
@@ -121,7 +143,7 @@ def json_body(transcript: Transcript, *, logprobs: bool = False) -> Transcriptio
     return TranscriptionBody(
         text=transcript.text,
         usage=_usage(transcript),
-        logprobs=_logprobs(_words(transcript)) if logprobs else None,
+        logprobs=word_logprobs(_words(transcript)) if logprobs else None,
         warnings=_warnings(transcript),
     )
 
@@ -140,6 +162,38 @@ def verbose_json_body(transcript: Transcript, granularities: Collection[Granular
     )
 
 
+def diarized_json_body(transcript: Transcript) -> DiarizedTranscriptionBody:
+    return DiarizedTranscriptionBody(
+        duration=_seconds(transcript.duration_s),
+        text=transcript.text,
+        segments=diarized_segments(transcript),
+        usage=_usage(transcript),
+        warnings=_warnings(transcript),
+    )
+
+
+def diarized_segments(transcript: Transcript) -> list[DiarizedSegment]:
+    """The segments with their speakers; of a stream, the events that tell them."""
+    labels = [segment.speaker or "" for segment in transcript.segments]
+    unnamed = [label for label in dict.fromkeys(labels) if is_unnamed_speaker(label)]
+    letters = {label: _letters(number) for number, label in enumerate(unnamed)}
+    return [
+        DiarizedSegment(
+            id=f"seg_{segment.index}",
+            start=_seconds(segment.start_s),
+            end=_seconds(segment.end_s),
+            speaker=letters.get(label, label),
+            text=segment.text,
+        )
+        for segment, label in zip(transcript.segments, labels, strict=True)
+    ]
+
+
+def _letters(number: int) -> str:
+    """A to Z for 0 to 25, then AA, AB, …, as spreadsheets name columns."""
+    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
+
+
 def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextDeltaEvent:
     """The event for the next segment; the deltas joined without anything between are ``Transcript.text``.
 
@@ -148,14 +202,14 @@ def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextD
     before = sent[-1:]
     return TextDeltaEvent(
         delta=join_texts([before, segment.text])[len(before) :],
-        logprobs=_logprobs(segment.words) if logprobs else None,
+        logprobs=word_logprobs(segment.words) if logprobs else None,
     )
 
 
 def done_event(transcript: Transcript, *, logprobs: bool = False) -> TextDoneEvent:
     return TextDoneEvent(
         text=transcript.text,
-        logprobs=_logprobs(_words(transcript)) if logprobs else None,
+        logprobs=word_logprobs(_words(transcript)) if logprobs else None,
         warnings=_warnings(transcript),
     )
 
@@ -199,7 +253,7 @@ def _compression_ratio(text: str) -> float:
     return len(utf8) / len(zlib.compress(utf8))
 
 
-def _logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
+def word_logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
     """A word whose probability is unknown has no entry."""
     return [
         TokenLogprob(token=word.text, bytes=list(word.text.encode()), logprob=word.logprob)

@@ -111,10 +111,18 @@ def test_the_cloud_style_answers_its_own_status(serve: Serve) -> None:
     assert_failure(post(client, b"no audio"), 415, 40000009)
 
 
+def test_hotwords_change_what_is_heard(client: TestClient) -> None:
+    audio = RECORDINGS["hotword"].path.read_bytes()
+    assert "陈书文" not in recognised(post(client, audio)).result
+    told = recognised(post(client, audio, vocabulary_id="客厅 20 陈书文 20"))
+    assert told.result == RECORDINGS["hotword"].text
+    assert told.warnings is None
+
+
 def test_hotwords_that_have_no_effect_are_reported(client: TestClient) -> None:
-    told = recognised(post(client, vocabulary_id="客厅 20 卧室 30"))
-    assert told.warnings
-    assert "vocabulary_id" in told.warnings[0]
+    (warning,) = recognised(post(client, vocabulary_id="客厅 20 龘靐 30 Bento 5")).warnings or ()
+    assert "龘靐, Bento" in warning
+    assert "客厅" not in warning
     assert_failure(post(client, vocabulary_id="客厅 101"), 400, 40000003)
 
 

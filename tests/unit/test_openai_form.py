@@ -42,7 +42,7 @@ def test_booleans_are_read_as_people_write_them(yes: str, no: str) -> None:
     [
         ("stream", "perhaps"), ("word_timestamps", "2"), ("temperature", "hot"), ("temperature", "-1"),
         ("temperature", "1.5"), ("temperature", "nan"), ("temperature", "inf"),
-        ("response_format", "xml"), ("response_format", "diarized_json"),
+        ("response_format", "xml"),
         ("timestamp_granularities[]", "letter"), ("timestamp_granularities", "letter"), ("include[]", "everything"),
         ("speaker_count", "0"), ("speaker_count", "two"), ("chunking_strategy", "never"), ("chunking_strategy", "[1]"),
         ("chunking_strategy", '{"type":"other"}'), ("chunking_strategy[threshold]", "0.5"),
@@ -123,15 +123,16 @@ def test_the_chunking_strategy_has_three_spellings(fields: dict[str, list[str]])
 def test_what_has_no_effect_is_said() -> None:
     fields = {
         "keywords[]": ["甲", "乙"],
-        "known_speaker_names[]": ["ann"],
+        "speaker_count": ["2"],
+        "response_format": ["json"],
         "chunking_strategy[type]": ["server_vad"],
         "chunking_strategy[threshold]": ["0.4"],
         "lanugage": ["zh"],
     }
     request = resolve(TranscriptionForm.from_fields(fields), fields, ENABLED)
     assert request.options.hotwords == (Hotword("甲"), Hotword("乙"))
-    assert len(request.warnings) == 4
-    for word in ("keywords", "known_speaker_names", "chunking_strategy", "lanugage"):
+    assert len(request.warnings) == 3
+    for word in ("speaker_count", "chunking_strategy", "lanugage"):
         assert any(word in warning for warning in request.warnings)
 
 
