@@ -12,7 +12,7 @@ import functools
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from runners.engines.campplus import CampplusEngine
 from runners.engines.funasr_models import ModelDirectory
+from runners.engines.language_model import LanguageModel
 from runners.engines.paraformer import ParaformerEngine
 from runners.engines.punctuation import PunctuationEngine
 from runners.engines.vad import VadEngine
 from runners.interface import VadBlock
+from scripts.demo.evaluate_speakers import speaker_rows
+from scripts.demo.evaluate_streaming import streaming_rows
 from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, record, to_pcm, unsteady_noise
 from scripts.demo.sentences import (
     PUNCTUATION,
@@ -34,7 +38,17 @@ from scripts.demo.sentences import (
     is_held_out,
     strip_punctuation,
 )
-from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, Wave, augment, silence, speak
+from scripts.demo.speech import (
+    HELD_OUT_VOICES,
+    TRAINING_VOICES,
+    Voice,
+    Wave,
+    add_noise,
+    augment,
+    rms,
+    silence,
+    speak,
+)
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
 from service.pipeline.endpoint import Endpointer
 from service.pipeline.segmentation import Span
@@ -42,6 +56,13 @@ from service.pipeline.segmentation import Span
 NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
 EDGE_TOLERANCE_MS = 150
 VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
+# Names of characters that sound like others of the domain, or like its words.
+HOTWORDS = (
+    "高舒音 高书音 周士元 马明园 于文亮 常知音 张士南 陈书文 王心音 周园明 "
+    "刘士工 李元正 刘心语 陈正明 高文亮 王语元 周南音 李音书 马知文 常明心"
+).split()
+HOTWORD_WEIGHT = 20
+HOTWORD_PATTERNS = ("给{}打电话", "我叫{}", "请把文件交给{}", "我是{}", "{}说明天要开会，但是他很忙")
 Row = tuple[str, str]
 
 
@@ -49,27 +70,43 @@ class Engines:
     """The service's engines on the pack's models, each loaded when it is first needed."""
 
     def __init__(self, models: Path) -> None:
-        self._models = models
+        self.models = models
 
     @functools.cached_property
     def vad(self) -> VadEngine:
-        return VadEngine(ModelDirectory.read(self._models / "vad"))
+        return VadEngine(ModelDirectory.read(self.models / "vad"))
 
     @functools.cached_property
     def paraformer(self) -> ParaformerEngine:
-        return ParaformerEngine(ModelDirectory.read(self._models / "paraformer"), batch_size=8)
+        directory = ModelDirectory.read(self.models / "paraformer")
+        return ParaformerEngine(directory, batch_size=8, language_model=self.language_model)
+
+    @functools.cached_property
+    def language_model(self) -> LanguageModel:
+        return LanguageModel.read(self.models / "language_model")
 
     @functools.cached_property
     def punctuation(self) -> PunctuationEngine:
-        return PunctuationEngine(ModelDirectory.read(self._models / "punctuation"), batch_size=8)
+        return PunctuationEngine(ModelDirectory.read(self.models / "punctuation"), batch_size=8)
+
+    @functools.cached_property
+    def speaker(self) -> CampplusEngine:
+        return CampplusEngine(ModelDirectory.read(self.models / "speaker"), batch_size=16)
 
     def regions(self, pcm: NDArray[np.int16]) -> list[Span]:
         """Speech regions of one recording."""
         (scores,) = self.vad.score([VadBlock(model="vad", pcm=pcm, context_frames=0, is_last=True)])
         return Endpointer(self.vad.options, trim_end=True).accept(scores, is_last=True)
 
-    def texts(self, recordings: Sequence[NDArray[np.int16]]) -> list[str]:
-        return ["".join(r.tokens) for r in self.paraformer.recognise(recordings)]
+    def texts(
+        self,
+        recordings: Sequence[NDArray[np.int16]],
+        hotwords: Mapping[str, int] | None = None,
+        *,
+        with_language_model: bool = True,
+    ) -> list[str]:
+        self.paraformer.language_model = self.language_model if with_language_model else None
+        return ["".join(r.tokens) for r in self.paraformer.recognise(recordings, [hotwords or {}] * len(recordings))]
 
 
 def draw_text(rng: random.Random) -> str:
@@ -102,6 +139,44 @@ def recognition_rows(engines: Engines, count: int, rng: random.Random) -> Iterat
             yield f"CER, {name}, {condition}", error_rate(texts, heard)
             rate = error_rate([numerals(t) for t in texts], [numerals(t) for t in heard])
             yield f"CER of numerals, {name}, {condition}", rate
+
+
+def read_out(text: str, voices: list[str], rng: random.Random, snr_db: tuple[float, float] | None) -> Wave:
+    """``text`` with a little silence about it, and noise at an SNR of the range, if there is one."""
+    spoken = speak(text, Voice.draw(rng, voices))
+    wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), spoken, silence(rng.uniform(0.1, 0.5))]) * np.float32(0.5)
+    return add_noise(wave, rms(spoken * np.float32(0.5)), rng.uniform(*snr_db), rng) if snr_db else wave
+
+
+def language_model_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    for name, voices in VOICES.items():
+        for condition, snr_db in (("clean", None), ("SNR 5-10 dB", (5.0, 10.0))):
+            texts = [draw_text(rng) for _ in range(count)]
+            recordings = [to_pcm(read_out(text, voices, rng, snr_db)) for text in texts]
+            spoken = [strip_punctuation(text) for text in texts]
+            for what, used in (("without", False), ("with", True)):
+                heard = engines.texts(recordings, with_language_model=used)
+                yield f"CER {what} language model, {name}, {condition}", error_rate(spoken, heard)
+
+
+def hotword_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Names as hotwords; then ordinary sentences, which the same hotwords must not spoil."""
+    hotwords = dict.fromkeys(HOTWORDS, HOTWORD_WEIGHT)
+    for name, voices in VOICES.items():
+        said = [rng.choice(HOTWORDS) for _ in range(count)]
+        sentences = [rng.choice(HOTWORD_PATTERNS).format(word) for word in said]
+        recordings = [to_pcm(read_out(text, voices, rng, None)) for text in sentences]
+        texts = [draw_text(rng) for _ in range(count)]
+        ordinary = [to_pcm(read_out(text, voices, rng, None)) for text in texts]
+        for what, used in (("without", {}), ("with", hotwords)):
+            for lm in (False, True):
+                kind = f"{what} hotwords, {'with' if lm else 'without'} language model"
+                heard = engines.texts(recordings, used, with_language_model=lm)
+                right = sum(word in text for word, text in zip(said, heard, strict=True))
+                yield f"names right {kind}, {name}", f"{100 * right / count:.1f} %"
+                heard = engines.texts(ordinary, used, with_language_model=lm)
+                rate = error_rate([strip_punctuation(t) for t in texts], heard)
+                yield f"CER of other sentences {kind}, {name}", rate
 
 
 def short_answer_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
@@ -217,9 +292,13 @@ def size_rows(models: Path) -> Iterator[Row]:
 
 PARTS = {
     "recognition": recognition_rows,
+    "language_model": language_model_rows,
+    "hotwords": hotword_rows,
     "answers": short_answer_rows,
     "vad": vad_rows,
     "punctuation": punctuation_rows,
+    "speaker": speaker_rows,
+    "streaming": lambda engines, count, rng: streaming_rows(engines.models, count, rng),
 }
 
 

@@ -1,9 +1,10 @@
 """Trains the demo CT-Transformer on paragraphs drawn afresh for every batch (resumable; one thread).
 
-    nice python -m scripts.demo.train_punctuation
+    nice python -m scripts.demo.train_punctuation [--realtime]
 
 A paragraph has one to twelve sentences, as the service punctuates whole segments. Some begin or end
-in the middle of a sentence, and some have wrong characters, as recognised speech does.
+in the middle of a sentence, and some have wrong characters, as recognised speech does. The realtime
+model, which marks a sentence while it is spoken, mostly sees texts that stop anywhere.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ WARMUP_STEPS = 60
 STEPS_PER_REPORT = 200
 
 
-def configuration(width: int = 128) -> dict[str, Any]:
-    """The architecture of ``iic/punc_ct-transformer_zh-cn-common-vocab272727-pytorch``, two small layers of it."""
+def configuration(realtime: bool, width: int = 128) -> dict[str, Any]:
+    """Two small layers of ``iic/punc_ct-transformer_zh-cn-common-vocab272727-pytorch``, or for live text of
+    ``iic/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727``, whose layers but the last see no future.
+    """
     encoder: dict[str, Any] = {
         "input_size": width,
         "output_size": width,
@@ -44,7 +47,7 @@ def configuration(width: int = 128) -> dict[str, Any]:
     }
     encoder |= {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.0}
     encoder |= {"input_layer": "pe", "pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True}
-    encoder |= {"kernel_size": 11, "sanm_shfit": 0, "selfattention_layer_type": "sanm", "padding_idx": 0}
+    encoder |= {"kernel_size": 11, "sanm_shfit": 5 if realtime else 0, "selfattention_layer_type": "sanm", "padding_idx": 0}
     model: dict[str, Any] = {
         "ignore_id": 0,
         "embed_unit": width,
@@ -53,9 +56,9 @@ def configuration(width: int = 128) -> dict[str, Any]:
         "punc_list": MARKS,
     }
     return {
-        "model": "CTTransformer",
+        "model": "CTTransformerStreaming" if realtime else "CTTransformer",
         "model_conf": {**model, "punc_weight": [1.0] * len(MARKS), "sentence_end_id": MARKS.index("。")},
-        "encoder": "SANMEncoder",
+        "encoder": "SANMVadEncoder" if realtime else "SANMEncoder",
         "encoder_conf": encoder,
         "tokenizer": "CharTokenizer",
         "tokenizer_conf": {"unk_symbol": UNKNOWN},
@@ -88,7 +91,8 @@ def split_marks(text: str) -> tuple[list[str], list[str]]:
 class Examples:
     """Token and mark ids of paragraphs; training ones are sometimes cut or have characters changed."""
 
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], cut_share: float) -> None:
+        self._cut_share = cut_share
         self.ids = {token: i for i, token in enumerate(tokens)}
 
     def encode(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,7 +103,7 @@ class Examples:
 
     def training_example(self, rng: random.Random, sentences: int) -> tuple[torch.Tensor, torch.Tensor]:
         ids, marks = self.encode(draw_paragraph(rng, False, sentences))
-        if rng.random() < 0.2 and len(ids) > 5:
+        if rng.random() < self._cut_share and len(ids) > 5:
             cut = len(ids) - rng.randint(1, min(10, len(ids) - 4))
             ids, marks = ids[:cut], marks[:cut]
         if rng.random() < 0.1 and len(ids) > 5:
@@ -125,12 +129,19 @@ def collate(
     return pad_sequence(ids, batch_first=True), pad_sequence(marks, batch_first=True), torch.tensor([*map(len, ids)])
 
 
+def mark_scores(model: Any, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(texts, tokens, marks) scores; to the realtime model, nothing of a text is from before a pause."""
+    before_pause = (torch.zeros_like(lengths),) if model.__class__.__name__ == "CTTransformerStreaming" else ()
+    scores: torch.Tensor = model.punc_forward(ids, lengths, *before_pause)[0]
+    return scores
+
+
 @torch.no_grad()
 def f1_score(model: Any, examples: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """F1 over all marks, in percent."""
     right = found = wanted = 0
     for ids, marks in examples:
-        best = model.punc_forward(ids[None], torch.tensor([len(ids)]))[0][0].argmax(-1)
+        best = mark_scores(model, ids[None], torch.tensor([len(ids)]))[0].argmax(-1)
         right += int(((best == marks) & (marks > 1)).sum())
         found += int((best > 1).sum())
         wanted += int((marks > 1).sum())
@@ -140,22 +151,24 @@ def f1_score(model: Any, examples: list[tuple[torch.Tensor, torch.Tensor]]) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
-    parser.add_argument("--out", type=Path, default=Path("models/demo/punctuation"))
+    parser.add_argument("--realtime", action="store_true", help="train the model of live partial texts")
+    parser.add_argument("--out", type=Path, help="default: models/demo/punctuation or …/realtime_punctuation")
     parser.add_argument("--steps", type=int, default=900)
     arguments = parser.parse_args()
+    name = "realtime_punctuation" if arguments.realtime else "punctuation"
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    out: Path = arguments.out
+    out: Path = arguments.out or Path("models/demo") / name
     tokens = [UNKNOWN, *characters()]
     files = {"tokenizer_conf": {"token_list": "tokens.json"}}
-    write_directory(out, configuration(), "punctuation", tokens, files)
+    write_directory(out, configuration(arguments.realtime), "punctuation", tokens, files)
     directory = ModelDirectory.read(out)
     model: Any = directory.build(load_weights=False)
     shipped: Any = directory.build(load_weights=False)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     average, step = WeightAverage(model, 0.995), 0
     arguments.data.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.data / "punctuation.checkpoint"
+    checkpoint = arguments.data / f"{name}.checkpoint"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -163,7 +176,7 @@ def main() -> None:
         average.state, step = saved["average"], saved["step"]
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
 
-    examples, rng = Examples(tokens), random.Random("evaluation")
+    examples, rng = Examples(tokens, cut_share=0.7 if arguments.realtime else 0.2), random.Random("evaluation")
     sentences = [examples.encode(draw_paragraph(rng, True, 1)) for _ in range(200)]
     paragraphs = [examples.encode(draw_paragraph(rng, True, rng.randint(2, MOST_SENTENCES))) for _ in range(60)]
     batches, started, losses = examples.batches(step), time.monotonic(), []
@@ -173,7 +186,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             progress = 0.5 + 0.49 * math.cos(math.pi * step / arguments.steps)
             group["lr"] = PEAK_RATE * min(1, (step + 1) / WARMUP_STEPS) * progress
-        scores, _ = model.punc_forward(ids, lengths)
+        scores = mark_scores(model, ids, lengths)
         loss = cross_entropy(scores.flatten(0, 1), marks.flatten(), ignore_index=0)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,72 @@
+"""ParaformerStreamingRunner: live sentences by session id; the chunks of all sessions meet in one batch."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import bentoml
+
+from runners import logs
+from runners.draining import outlive_service
+from runners.interface import StreamingItem, StreamingResult
+from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
+
+if TYPE_CHECKING:
+    from runners.engines.funasr_models import ModelDirectory
+    from runners.engines.paraformer_streaming import ParaformerStreamingEngine
+
+log = logging.getLogger(__name__)
+
+
+# One process: it holds the sessions.
+@bentoml.service(name="ParaformerStreamingRunner", workers=1, **RUNNER_CONFIG)
+class ParaformerStreamingRunner:
+    """Hosts the streaming recogniser and the realtime punctuation of every enabled model that has them."""
+
+    def __init__(self) -> None:
+        from runners.engines.paraformer_streaming import ParaformerStreamingEngine
+        from runners.engines.precision import fastest_precision
+        from runners.engines.realtime_punctuation import RealtimePunctuationEngine
+
+        marks = Engines("realtime_punctuation", lambda d, device: RealtimePunctuationEngine(d, device=device))
+        punctuators = dict(marks.items())
+        wanted = settings().streaming_precision
+
+        def make(directory: ModelDirectory, device: str) -> ParaformerStreamingEngine:
+            precision = fastest_precision(device) if wanted == "auto" else wanted
+            return ParaformerStreamingEngine(directory, precision=precision, device=device)
+
+        self._engines = Engines("streaming", make)
+        for model_id, engine in self._engines.items():
+            engine.punctuation = punctuators.get(model_id)
+        outlive_service()
+
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=60_000)
+    def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
+        """Advances each item's session by its audio; the sentence so far of each."""
+        known = dict(self._engines.items())
+        results = [StreamingResult(error=f"{item.model} has no streaming recogniser") for item in items]
+        served = [i for i, item in enumerate(items) if item.model in known]
+        for engine, positions in self._engines.by_model([items[i].model for i in served]):
+            batch = [items[served[p]] for p in positions]
+            with logs.for_requests(item.request_id for item in batch):
+                log.debug("a batch of %d chunks", len(batch))
+                found = engine.step(batch)
+            for position, result in zip(positions, found, strict=True):
+                results[served[position]] = result
+        return results
+
+    @bentoml.api
+    def free(self, sessions: list[str]) -> None:
+        """Frees sessions that end without a last item; unknown ones are none. (BentoML's proxies have a ``close``.)"""
+        for engine, _ in self._engines.by_model([model for model, _ in self._engines.items()]):
+            engine.close(sessions)
+
+    @bentoml.api
+    def sessions(self) -> int:
+        """Live sessions now."""
+        return sum(len(engine) for _, engine in self._engines.items())
+
+
+fix_media_types(ParaformerStreamingRunner)
