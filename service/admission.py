@@ -23,6 +23,7 @@ _PCM_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff")
 _RATE_HALF_LIFE_S = 60.0
 _UNKNOWN_RATE = 10.0
 _MOST_RETRY_AFTER_S = 600
+_LIVE_RETRY_AFTER_S = 10
 
 
 def estimate_audio_s(source: AudioSource) -> float:
@@ -113,3 +114,25 @@ class AdmissionQueue:
             self._finished_audio_s *= fading
             self._busy_s = self._busy_s * fading + elapsed_s
         self._counted_at = now
+
+
+class LiveSessions:
+    """Counts the live sessions. One per process; not thread-safe (one event loop)."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+
+    @contextmanager
+    def admit(self, protocol: str) -> Iterator[None]:
+        """Holds a place for one session. Raises QueueFull when there is none."""
+        if self._count >= self._most:
+            raise QueueFull(f"There are {self._most} live sessions already.", retry_after_s=_LIVE_RETRY_AFTER_S)
+        self._count += 1
+        gauge = observability.live_sessions.labels(protocol)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            gauge.dec()

@@ -11,12 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from service.admission import AdmissionQueue
-from service.auth import bearer_key, nls_token
+from service.admission import AdmissionQueue, LiveSessions
+from service.auth import bearer_key, nls_token, realtime_key
 from service.edge import Api, Edge
 from service.intake import Serving
 from service.pipeline.transcribe import Transcriber
-from service.protocols import aliyun_rest, openai, pages
+from service.protocols import aliyun_rest, live_routes, openai, pages, realtime_ws, status
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -27,6 +27,11 @@ _APIS = (
     Api("/stream", aliyun_rest.error_response, nls_token),
     Api("/v1", openai.error_response, bearer_key),
     Api("", openai.error_response),
+)
+# The same for WebSockets, of which every one needs a key.
+_LIVE_APIS = (
+    Api("/v1", openai.error_response, realtime_key),
+    Api("", aliyun_rest.error_response, nls_token),
 )
 
 
@@ -41,7 +46,11 @@ def create_app(transcriber: Transcriber, settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.serving = Serving(
-        transcriber, AdmissionQueue(settings.max_queue_audio_sec), settings, started_at=int(time.time())
+        transcriber,
+        AdmissionQueue(settings.max_queue_audio_sec),
+        LiveSessions(settings.max_live_sessions),
+        settings,
+        started_at=int(time.time()),
     )
     # Edge checks the keys, before anything else; here they are only documented.
     bearer = Security(HTTPBearer(auto_error=False))
@@ -50,11 +59,14 @@ def create_app(transcriber: Transcriber, settings: Settings) -> FastAPI:
     app.include_router(openai.router, dependencies=[bearer] if settings.api_key else [])
     app.include_router(aliyun_rest.router, dependencies=[nls_header, bearer, nls_query] if settings.api_key else [])
     app.include_router(aliyun_rest.health_router)
+    app.include_router(live_routes.router)
+    app.include_router(realtime_ws.router)
     app.include_router(pages.router)
+    app.include_router(status.router)
     app.mount("/static", pages.static_files)
     app.router.routes.append(_NoSuchRoute())
     app.add_exception_handler(HTTPException, _leave_to_edge)
-    app.add_middleware(Edge, keys=settings.api_key, apis=_APIS)
+    app.add_middleware(Edge, keys=settings.api_key, apis=_APIS, live_apis=_LIVE_APIS)
     return app
 
 
@@ -69,7 +81,7 @@ class _NoSuchRoute(BaseRoute):
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return (Match.PARTIAL if scope["type"] == "http" else Match.NONE), {}
+        return (Match.NONE if scope["type"] == "lifespan" else Match.PARTIAL), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise HTTPException(404, f"There is no {scope['method']} {scope['path'][:200]}")
+        raise HTTPException(404, f"There is no {scope.get('method', 'WebSocket')} {scope['path'][:200]}")

@@ -40,3 +40,13 @@ def nls_token(connection: HTTPConnection) -> bytes | None:
     """The key as Alibaba Cloud's clients bring it: ``X-NLS-Token``, else a bearer key, else ``?token=``."""
     header = connection.headers.get("x-nls-token", "").strip().encode("latin-1")
     return header or bearer_key(connection) or connection.query_params.get("token", "").encode() or None
+
+
+def realtime_key(connection: HTTPConnection) -> bytes | None:
+    """As ``nls_token``, or as OpenAI's clients in browsers bring it, which can't set headers: a subprotocol
+    ``openai-insecure-api-key.KEY``.
+    """
+    prefix = "openai-insecure-api-key."
+    offered: list[str] = connection.scope.get("subprotocols", [])
+    keys = [name.removeprefix(prefix) for name in offered if name.startswith(prefix)]
+    return nls_token(connection) or (keys[0].encode() if keys else None)

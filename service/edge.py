@@ -1,4 +1,7 @@
-"""The HTTP edge: request ids, API keys, and every failure in its API's envelope, streaming responses left alone."""
+"""The HTTP edge: request ids, API keys, and every failure in its API's envelope, streaming responses left alone.
+
+WebSockets get an id too, and are refused here before they are accepted; what fails later is their protocol's to tell.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.auth import check_key
 from service.errors import InvalidKey, ServiceError
-from service.observability import request_id
+from service.observability import request_id, tracing_request
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,11 +52,14 @@ class Edge:
     keep the client waiting for a first byte until it expires.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], apis: Sequence[Api]) -> None:
-        """For each path the first of ``apis`` that fits counts; the last one's prefix is empty."""
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], apis: Sequence[Api], live_apis: Sequence[Api]) -> None:
+        """For each path the first of ``apis``, or of ``live_apis`` where a WebSocket is asked for, that fits counts;
+        the last one's prefix is empty.
+        """
         self._app = app
         self._keys = keys
         self._apis = apis
+        self._live_apis = live_apis
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -63,25 +69,53 @@ class Edge:
         given_id = headers.get("x-request-id", "")
         token = request_id.set(given_id if _REQUEST_ID.fullmatch(given_id) else uuid.uuid4().hex)
         try:
-            if scope["type"] == "websocket":
-                await self._app(scope, receive, send)
-            else:
-                await self._answer(scope, _Exchange(headers, receive, send))
+            with tracing_request(scope.get("method", "WebSocket"), scope["path"], headers):
+                if scope["type"] == "websocket":
+                    await self._converse(scope, receive, send)
+                else:
+                    await self._answer(scope, _Exchange(headers, receive, send))
         finally:
             request_id.reset(token)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        api = next(api for api in self._live_apis if _is_below(scope, api.prefix))
+        accepted = False
+
+        async def noting_acceptance(message: Message) -> None:
+            nonlocal accepted
+            accepted = accepted or message["type"] == "websocket.accept"
+            await send(message)
+
+        try:
+            self._check_key(scope, api)
+            await self._app(scope, receive, noting_acceptance)
+        except Exception as error:
+            if accepted:
+                raise
+            if "websocket.http.response" not in scope.get("extensions", {}):
+                await send({"type": "websocket.close"})  # told as 403
+                return
+            await _failure_response(api, error)(scope, receive, send)
+
+    def _check_key(self, scope: Scope, api: Api) -> None:
+        if api.presented_key is not None:
+            check_key(self._keys, api.presented_key(HTTPConnection(scope)))
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         api = next(api for api in self._apis if _is_below(scope, api.prefix))
         try:
-            if api.presented_key is not None:
-                check_key(self._keys, api.presented_key(HTTPConnection(scope)))
+            self._check_key(scope, api)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # the edge: what is not caught here hangs or shows a traceback
             if exchange.response_started:
                 raise
-            response = api.error_response(failure_of(error))
-            response.headers.update(_headers_of(error))
-            await response(scope, exchange.receive, exchange.send)
+            await _failure_response(api, error)(scope, exchange.receive, exchange.send)
+
+
+def _failure_response(api: Api, error: Exception) -> Response:
+    response = api.error_response(failure_of(error))
+    response.headers.update(_headers_of(error))
+    return response
 
 
 def _is_below(scope: Scope, prefix: str) -> bool:

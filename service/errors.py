@@ -46,6 +46,20 @@ class UploadStalled(ServiceError):
     code = "upload_stalled"
 
 
+class IdleTooLong(ServiceError):
+    """A live client has sent nothing for too long."""
+
+    status = 408
+    code = "idle"
+
+
+class SlowReader(ServiceError):
+    """A live client does not read what it is sent."""
+
+    status = 408
+    code = "slow_reader"
+
+
 class AudioTooLarge(ServiceError):
     status = 413
     code = "audio_too_large"
@@ -60,6 +74,18 @@ class UndecodableAudio(ServiceError):
 
 class UnsupportedSampleRate(InvalidRequest):
     code = "unsupported_sample_rate"
+
+
+class UnknownDirective(InvalidRequest):
+    """A live client asks for something that its protocol has not."""
+
+    code = "unknown_directive"
+
+
+class WrongState(InvalidRequest):
+    """A live client says the right thing at the wrong time."""
+
+    code = "wrong_state"
 
 
 class AddressRefused(InvalidRequest):
@@ -78,6 +104,13 @@ class NotReady(ServiceError):
 
     status = 503
     code = "not_ready"
+
+
+class SessionLost(ServiceError):
+    """The state of a live session is gone: its runner restarted, or nothing came for too long."""
+
+    status = 503
+    code = "session_lost"
 
 
 class RecognitionFailed(ServiceError):

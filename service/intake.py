@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from service import observability
-from service.admission import AdmissionQueue, estimate_audio_s
-from service.domain import AudioSource, RecognitionOptions
+from service.admission import AdmissionQueue, LiveSessions, estimate_audio_s
+from service.domain import AudioSource, RawPcm, RecognitionOptions
 from service.edge import unless_disconnected
 from service.errors import NotReady, ServiceError
 from service.pipeline.fetch import fetch_audio
@@ -31,12 +32,13 @@ class Serving:
 
     transcriber: Transcriber
     admission: AdmissionQueue
+    live_sessions: LiveSessions
     settings: Settings
     started_at: int
 
 
-def serving_of(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
+def serving_of(connection: HTTPConnection) -> Serving:
+    serving: Serving = connection.app.state.serving
     return serving
 
 
@@ -47,8 +49,9 @@ class Wanted(Protocol):
     def options(self) -> RecognitionOptions: ...
 
 
+ConnectionT = TypeVar("ConnectionT", bound=HTTPConnection)
 WantedT = TypeVar("WantedT", bound=Wanted)
-Receive = Callable[[Request, Settings, IO[bytes]], Awaitable[tuple[WantedT, AudioSource]]]
+Receive = Callable[[ConnectionT, Settings, IO[bytes]], Awaitable[tuple[WantedT, AudioSource]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class Job(Generic[WantedT]):
 
 
 @asynccontextmanager
-async def taken_in(request: Request, protocol: str, receive: Receive[WantedT]) -> AsyncIterator[Job[WantedT]]:
+async def taken_in(
+    connection: ConnectionT, protocol: str, receive: Receive[ConnectionT, WantedT]
+) -> AsyncIterator[Job[WantedT]]:
     """Takes a request in, as far as recognition; its audio file and its place are held to the end of the block.
 
     ``receive`` understands the request and puts its audio into the file; it is not called when the
@@ -71,19 +76,20 @@ async def taken_in(request: Request, protocol: str, receive: Receive[WantedT]) -
         QueueFull: too much audio is waiting already.
         ServiceError: what ``receive`` raises; UndecodableAudio for what is no audio.
     """
-    serving = serving_of(request)
-    with _counted(protocol):
-        await _check_ready(serving)
+    serving = serving_of(connection)
+    with counted(protocol):
+        await check_ready(serving)
         serving.admission.check()
         with temporary_audio_file() as file:
-            wanted, source = await receive(request, serving.settings, file)
+            wanted, source = await receive(connection, serving.settings, file)
             audio_s = await asyncio.to_thread(estimate_audio_s, source)
             with serving.admission.admit(min(audio_s, serving.settings.max_audio_duration_sec)):
                 yield Job(wanted, serving.transcriber.start(source, wanted.options))
 
 
 @contextmanager
-def _counted(protocol: str) -> Iterator[None]:
+def counted(protocol: str) -> Iterator[None]:
+    """Counts how the block ends among ``protocol``'s requests."""
     outcome = "internal_error"
     try:
         yield
@@ -98,13 +104,24 @@ def _counted(protocol: str) -> Iterator[None]:
         observability.requests.labels(protocol, outcome).inc()
 
 
-async def _check_ready(serving: Serving) -> None:
+async def check_ready(serving: Serving) -> None:
+    """Waits a moment for models that are loading. Raises NotReady."""
     try:
         ready = await asyncio.wait_for(serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S)
     except asyncio.TimeoutError:
         ready = False
     if not ready:
         raise NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)
+
+
+def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
+    """Clients name a WAV file `pcm` for what it holds; its header says better than they how to read it."""
+    if raw is not None:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+        if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+            raw = None
+    return AudioSource(path, raw)
 
 
 async def fetch_recording(address: str, file: IO[bytes], request: Request, settings: Settings) -> None:

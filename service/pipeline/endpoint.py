@@ -7,6 +7,8 @@ begins a little before the turn and ends after enough silence.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +21,17 @@ FRAME_MS = 10
 class Endpointer:
     """Finds the speech regions of one recording as its scores come in."""
 
-    def __init__(self, options: VadOptions, *, max_end_silence_ms: int | None = None, trim_end: bool = False) -> None:
+    def __init__(
+        self,
+        options: VadOptions,
+        *,
+        max_end_silence_ms: int | None = None,
+        trim_end: bool = False,
+        restart_ms: int | None = None,
+    ) -> None:
         """``trim_end``: silence at the recording's end, too short to end a region, is left out of it
-        as a longer one would be (FunASR keeps it).
+        as a longer one would be (FunASR keeps it). ``restart_ms``: so much unbroken speech in a silence
+        begins it anew (FunASR waits until the window turns, by when the silence may have become long enough).
         """
         end_silence_ms = options.max_end_silence_time if max_end_silence_ms is None else max_end_silence_ms
         self._window = [0] * (options.window_size_ms // FRAME_MS)
@@ -35,6 +45,7 @@ class Endpointer:
         # speech when (1 - silence) >= silence + threshold
         self._threshold = (1 - options.speech_noise_thres) / 2
         self._trim_end = trim_end
+        self._restart = math.inf if restart_ms is None else restart_ms // FRAME_MS
         self._frame = 0
         self._next_free = 0  # first frame that belongs to no region yet
         self._start: int | None = None
@@ -46,6 +57,7 @@ class Endpointer:
         self._position = 0
         self._speaking = False
         self._silent_frames = 0
+        self._unbroken = 0
         self._start = None
 
     @property
@@ -55,18 +67,48 @@ class Endpointer:
             return self._start * FRAME_MS
         return max(self._next_free, self._frame - self._look_back) * FRAME_MS
 
+    @property
+    def start_ms(self) -> int | None:
+        """Where the open region starts; None while there is none."""
+        return None if self._start is None else self._start * FRAME_MS
+
+    @property
+    def frames_to_end(self) -> float:
+        """How many more frames of silence end the open region; infinite unless it is in a silence."""
+        if self._start is None or self._speaking:
+            return math.inf
+        return self._end_silence - self._silent_frames
+
     def accept(self, silence: NDArray[np.float32], *, is_last: bool = False) -> list[Span]:
         """Regions completed by the next scores; with ``is_last`` an open region ends with the recording."""
-        regions = [r for speech in (silence <= self._threshold).tolist() if (r := self._step(speech))]
+        regions = [r for speech in self.is_speech(silence) if (r := self.step(speech))]
         if is_last and self._start is not None:
             trim = self._trim_end and not self._speaking
             trailing = max(0, self._silent_frames - self._look_ahead) if trim else 0
             regions.append(self._end(self._frame - 1 - trailing))
         return regions
 
-    def _step(self, speech: bool) -> Span | None:
+    def is_speech(self, silence: NDArray[np.float32]) -> list[bool]:
+        """What each score says of its frame."""
+        decisions: list[bool] = (silence <= self._threshold).tolist()
+        return decisions
+
+    def begin_at(self, time_ms: int) -> None:
+        """Moves the start of the open region to ``time_ms``, or as near to it as no other region has been."""
+        self._start = max(self._next_free, time_ms // FRAME_MS)
+
+    def cut(self, time_ms: int) -> Span:
+        """Ends the open region at ``time_ms`` and begins the next one there."""
+        assert self._start is not None
+        region = Span(self._start * FRAME_MS, time_ms)
+        self._start = self._next_free = time_ms // FRAME_MS
+        return region
+
+    def step(self, speech: bool) -> Span | None:
+        """The region that the next frame, speech or not, completes."""
         frame = self._frame
         self._frame += 1
+        self._unbroken = self._unbroken + 1 if speech else 0
         self._sum += speech - self._window[self._position]
         self._window[self._position] = speech
         self._position = (self._position + 1) % len(self._window)
@@ -79,7 +121,7 @@ class Endpointer:
         elif self._speaking and self._sum <= self._to_silence:
             self._speaking = False
             self._silent_frames = 0
-        elif self._speaking:
+        elif self._speaking or self._unbroken >= self._restart:
             self._silent_frames = 0
         else:
             self._silent_frames += 1

@@ -71,13 +71,13 @@ def cut_long(span: Span, limit_ms: int, pcm: Pcm) -> Iterator[Span]:
         # leave no crumb: the last two pieces share what is left
         latest_ms = min(limit_ms, remaining_ms - min(limit_ms // 4, remaining_ms - limit_ms + _QUIET_WINDOW_MS))
         offset = start_ms - span.start_ms
-        cut_ms = start_ms + _quietest_ms(pcm, offset + earliest_ms, offset + latest_ms) - offset
+        cut_ms = start_ms + quietest_ms(pcm, offset + earliest_ms, offset + latest_ms) - offset
         yield Span(start_ms, cut_ms)
         start_ms = cut_ms
     yield Span(start_ms, span.end_ms)
 
 
-def _quietest_ms(pcm: Pcm, from_ms: int, to_ms: int) -> int:
+def quietest_ms(pcm: Pcm, from_ms: int, to_ms: int) -> int:
     """Middle of the 100 ms of least energy between two times of ``pcm``."""
     step_ms = _QUIET_WINDOW_MS // 10
     samples = pcm[from_ms * SAMPLES_PER_MS : to_ms * SAMPLES_PER_MS].astype(np.float32)

@@ -10,6 +10,7 @@ from service.domain import Word
 
 _SPECIAL = {"<s>", "</s>", "<unk>", "<blank>", "<OOV>"}
 _CONTINUED = "@@"
+_MOST_NAMED = 20  # of words in a warning, which may be a header; and the most characters of each
 
 
 def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]:
@@ -39,6 +40,15 @@ def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]
     if text:  # a last piece whose continuation is missing
         words.append(Word(text, (start_ms + first_ms) / 1000, end_ms / 1000, logprob=logprob, tokens=tuple(ids)))
     return words
+
+
+def unbiased_warnings(hotwords: Sequence[str], model: str) -> tuple[str, ...]:
+    """What to tell a client whose ``hotwords`` had no effect: one warning, or none."""
+    if not hotwords:
+        return ()
+    named = ", ".join(word[:_MOST_NAMED] for word in hotwords[:_MOST_NAMED])
+    others = f" and {len(hotwords) - _MOST_NAMED} others" if len(hotwords) > _MOST_NAMED else ""
+    return (f"Hotwords had no effect, as {model} cannot write them: {named}{others}.",)
 
 
 def with_marks(words: Sequence[Word], marks: Sequence[str]) -> list[Word]:

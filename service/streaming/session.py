@@ -1,62 +1,175 @@
-"""One live session: PCM in, events out. Near-field filter, endpointing, streaming text, second pass."""
+"""One live session: PCM in, events out.
+
+A listener finds sentences in the audio as it comes and passes their audio on to them; sentences do their
+recognition by themselves, several at a time; a teller puts their events in order. Every stage waits when the
+next one is too far behind, back to ``push``: nothing is dropped and nothing piles up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
 
-from service.domain import Pcm, RecognitionOptions
+from runners import catalog
+from service.domain import Pcm
+from service.errors import InvalidRequest, ServiceError
 from service.inference import Runners
-from service.streaming.events import Event
+from service.pipeline.segmentation import Span
+from service.streaming.endpointing import Change, Opened, Proven
+from service.streaming.events import Event, SentenceEnded, SessionFailed
+from service.streaming.listener import Listener
+from service.streaming.nearfield import NearFieldGate
+from service.streaming.options import NearFieldFilter, SessionOptions
+from service.streaming.sentence import Sentence
 
+__all__ = ["NearFieldFilter", "Session", "SessionOptions"]
 
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """What a client asks of a live session, whatever protocol it came by.
+log = logging.getLogger(__name__)
 
-    ``partials``: text while a sentence is being spoken; ``partial_punctuation`` marks it.
-    ``finals``: a second pass by the offline recogniser at each sentence end; without it the streaming text is final.
-    ``max_sentence_silence_ms``: silence that ends a sentence. ``speech_noise_threshold`` (-1 to 1): higher takes
-    less for speech; None: the model's own.
-    """
-
-    recognition: RecognitionOptions
-    partials: bool = True
-    finals: bool = True
-    partial_punctuation: bool = True
-    max_sentence_silence_ms: int = 800
-    speech_noise_threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NearFieldFilter:
-    """Settings of the filter that keeps distant sound out: RMS of full scale 1."""
-
-    enabled: bool = True
-    rms_threshold: float = 0.01
+_UNTOLD_SENTENCES = 8
+_UNREAD_EVENTS = 16
 
 
 class Session:
-    """Push audio and iterate for events, at the same time, from two tasks.
+    """Push audio and iterate for events, at the same time, from two tasks; ``close`` in the end.
 
-    Every sample pushed is recognised, or counted as filtered. Iteration ends after ``finish`` once everything
-    has been told, or with SessionFailed.
+    It works from the moment it is made, within a running event loop. Every sample pushed is recognised, or counted
+    as filtered. Iteration ends after ``finish`` once everything has been told, or with SessionFailed.
     """
 
     def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter) -> None:
-        raise NotImplementedError
+        """Raises InvalidRequest if the streaming text is to be final and the model has no streaming recogniser."""
+        model = catalog.models()[options.recognition.model]
+        if model.streaming is None and not options.finals:
+            raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
+        self._runners = runners
+        self._options = options
+        self._streamed = model.streaming is not None and (options.partials or not options.finals)
+        self._gate = NearFieldGate(near_field)
+        self._listener = Listener(runners, options, self._gate)
+        self._open: Sentence | None = None
+        self._passed_on_ms = 0
+        self._found: asyncio.Queue[Sentence | None] = asyncio.Queue()
+        self._untold = asyncio.Semaphore(_UNTOLD_SENTENCES)
+        self._told = 0
+        self._working: set[Sentence] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._unread = asyncio.Semaphore(_UNREAD_EVENTS)
+        self._is_ending = False
+        self._run = asyncio.create_task(self._listen_and_tell())
+        self._run.add_done_callback(self._end_iteration)
 
     async def push(self, pcm: Pcm) -> None:
-        """Takes the next 16 kHz mono audio in, any number of samples; waits while the session is behind."""
-        raise NotImplementedError
+        """Takes the next 16 kHz mono audio in, any number of samples; waits while the session is behind.
+
+        Does nothing once the session has failed or was closed: iteration tells.
+        """
+        await self._listener.push(pcm)
 
     async def finish(self) -> None:
         """No more audio comes: what was pushed is recognised to its end. Returns at once."""
-        raise NotImplementedError
+        self._listener.finish()
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        raise NotImplementedError
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        while (event := await self._events.get()) is not None:
+            self._unread.release()
+            yield event
+        self._events.put_nowait(None)  # whoever asks again is told the same
 
     async def close(self) -> None:
-        """Stops all work and frees the runner's side; safe at any time, more than once."""
-        raise NotImplementedError
+        """Stops all work and frees the runner's side; safe at any time, more than once. Ends the iteration."""
+        if not self._is_ending:
+            self._run.cancel()
+        await asyncio.gather(self._run, return_exceptions=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the client should know of the session so far beside its events."""
+        warning = self._gate.warning
+        return (warning,) if warning else ()
+
+    async def _listen_and_tell(self) -> None:
+        stages = [asyncio.create_task(self._listen()), asyncio.create_task(self._tell())]
+        failure: ServiceError | None = None
+        try:
+            await asyncio.gather(*stages)
+        except ServiceError as error:
+            failure = error
+        except Exception:  # whatever it was, nobody must wait for an end that does not come
+            log.exception("a live session failed")
+            failure = ServiceError("The session failed inside the service.")
+        finally:
+            self._is_ending = True
+            self._listener.stop()
+            for stage in stages:
+                stage.cancel()
+            await asyncio.gather(*stages, return_exceptions=True)
+            await asyncio.gather(*(sentence.close() for sentence in self._working), *self._settling)
+            self._sum_up()
+        if failure is not None:
+            self._events.put_nowait(SessionFailed(failure))
+
+    def _end_iteration(self, run: asyncio.Task[None]) -> None:
+        self._listener.stop()
+        if run.cancelled():
+            while not self._events.empty():
+                self._events.get_nowait()
+        self._events.put_nowait(None)
+
+    async def _listen(self) -> None:
+        async for heard in self._listener.listen():
+            for change in heard.changes:
+                await self._follow(change)
+            await self._pass_on(heard.end_ms)
+        self._found.put_nowait(None)
+
+    async def _follow(self, change: Change) -> None:
+        if isinstance(change, Opened):
+            await self._untold.acquire()
+            self._open = Sentence(self._runners, self._options, change.start_ms, streamed=self._streamed)
+            self._passed_on_ms = change.start_ms
+            self._working.add(self._open)
+            self._found.put_nowait(self._open)
+            return
+        assert self._open is not None
+        if isinstance(change, Proven):
+            self._open.begin(change.begin_ms)
+        else:
+            await self._pass_on(change.audio.end_ms)
+            self._open.end(change, self._listener.read(change.audio))
+            self._open = None
+
+    async def _pass_on(self, end_ms: int) -> None:
+        """Gives the open sentence its audio up to ``end_ms``."""
+        if self._open is not None and end_ms > self._passed_on_ms:
+            pcm = self._listener.read(Span(self._passed_on_ms, end_ms))
+            self._passed_on_ms = end_ms
+            await self._open.hear(pcm)
+
+    async def _tell(self) -> None:
+        while (sentence := await self._found.get()) is not None:
+            async for event in sentence.events(self._told + 1):
+                await self._unread.acquire()
+                self._events.put_nowait(event)
+                self._told += isinstance(event, SentenceEnded)
+            self._untold.release()
+            self._settling.add(task := asyncio.create_task(self._settle(sentence)))
+            task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, sentence: Sentence) -> None:
+        """Lets a sentence that was told end what it still does."""
+        await sentence.settled()
+        self._working.discard(sentence)
+
+    def _sum_up(self) -> None:
+        log.info(
+            "live session of %.1f s: %d sentences, %d frames of 10 ms filtered as distant, %s",
+            self._listener.heard_s,
+            self._told,
+            self._gate.filtered_frames,
+            self._options.recognition.model,
+        )
+        for warning in self.warnings:
+            log.warning("%s", warning)

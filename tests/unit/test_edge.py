@@ -22,6 +22,7 @@ from service.protocols.openai import error_response
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 APIS = (Api("/v1", error_response, bearer_key), Api("", error_response))
+LIVE_APIS = (Api("", error_response, bearer_key),)
 
 
 class Client:
@@ -50,9 +51,16 @@ class Client:
     ) -> int:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         request = {"type": "http", "method": "POST", "path": path, "headers": raw, **scope}
-        asyncio.run(Edge(app, [SecretStr("key")], apis)(request, self.receive, self.send))  # type: ignore[arg-type]
+        asyncio.run(Edge(app, [SecretStr("key")], apis, LIVE_APIS)(request, self.receive, self.send))  # type: ignore[arg-type]
         status: int = self.sent[0]["status"]
         return status
+
+    def open(self, app: App, headers: dict[str, str] | None = None, **scope: Any) -> None:
+        """Asks for a WebSocket."""
+        raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        extensions: dict[str, Any] = {"websocket.http.response": {}}
+        request = {"type": "websocket", "path": "/x", "headers": raw, "extensions": extensions, **scope}
+        asyncio.run(Edge(app, [SecretStr("key")], APIS, LIVE_APIS)(request, self.receive, self.send))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -228,3 +236,47 @@ def test_work_ends_as_it_ends_while_the_client_waits() -> None:
     assert asyncio.run(unless_disconnected(never, work(None))) == "done"
     with pytest.raises(ServiceError):
         asyncio.run(unless_disconnected(never, work(ServiceError("no"))))
+
+
+# WebSockets
+
+
+async def conversing(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": request_id.get()})
+
+
+def test_a_websocket_is_accepted_with_a_key_and_has_an_id() -> None:
+    client = Client()
+    client.open(conversing, {**KEY, "x-request-id": "id-1"})
+    assert [message["type"] for message in client.sent] == ["websocket.accept", "websocket.send"]
+    assert client.sent[1]["text"] == "id-1"
+
+
+def test_a_websocket_without_a_key_is_refused_before_it_is_accepted() -> None:
+    client = Client()
+    client.open(conversing)
+    assert [message["type"] for message in client.sent[:1]] == ["websocket.http.response.start"]
+    assert client.sent[0]["status"] == 401
+    assert client.error["code"] == "invalid_api_key"
+
+
+def test_a_server_that_can_refuse_only_in_general_does_that() -> None:
+    client = Client()
+    client.open(conversing, extensions={})
+    assert client.sent == [{"type": "websocket.close"}]
+
+
+def test_a_websocket_that_nobody_serves_is_not_found() -> None:
+    client = Client()
+    client.open(failing(HTTPException(404, "no such path")), KEY)
+    assert client.sent[0]["status"] == 404
+
+
+def test_an_accepted_websocket_is_its_protocols_to_fail() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await conversing(scope, receive, send)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        Client().open(app, KEY)

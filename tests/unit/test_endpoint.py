@@ -9,6 +9,7 @@ import torch
 from runners.engines.funasr_models import model_class
 from runners.interface import VadOptions
 from service.pipeline.endpoint import Endpointer
+from service.pipeline.segmentation import Span
 
 OPTIONS = VadOptions(
     max_end_silence_time=800,
@@ -97,3 +98,20 @@ def test_a_short_silence_at_the_end_of_the_recording_is_trimmed() -> None:
 
 def test_silence_has_no_region() -> None:
     assert Endpointer(OPTIONS).accept(np.full(1000, 0.99, np.float32), is_last=True) == []
+
+
+@pytest.mark.parametrize(("restart_ms", "end_ms"), [(None, 1250), (50, 1500)])
+def test_the_next_word_can_begin_a_silence_anew(restart_ms: int | None, end_ms: int) -> None:
+    scores = np.array([0.05] * 100 + [0.95] * 18 + [0.05] * 12 + [0.95] * 40, np.float32)
+    endpointer = Endpointer(OPTIONS, max_end_silence_ms=350, restart_ms=restart_ms)
+    ends_ms = [10 * (i + 1) for i in range(len(scores)) if endpointer.accept(scores[i : i + 1])]
+    assert ends_ms[0] == end_ms
+
+
+def test_a_region_can_be_cut_and_goes_on() -> None:
+    endpointer = Endpointer(OPTIONS)
+    endpointer.accept(np.full(300, 0.05, np.float32))
+    assert endpointer.start_ms == 0
+    assert endpointer.cut(2000) == Span(0, 2000)
+    assert endpointer.start_ms == endpointer.settled_ms == 2000
+    assert endpointer.accept(np.empty(0, np.float32), is_last=True) == [Span(2000, 3000)]

@@ -1,0 +1,129 @@
+"""What a client of Alibaba Cloud's WebSocket protocol may say: directives, and what a start asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from service.domain import RecognitionOptions
+from service.errors import InvalidRequest, UnknownDirective, UnsupportedSampleRate
+from service.protocols.models import loaded_model
+from service.protocols.schemas import invalid_field
+from service.protocols.vocabulary import parse_vocabulary
+from service.rendering.aliyun_ws import Namespace
+from service.streaming.options import SessionOptions
+
+Action = Literal["start", "stop", "control"]
+
+_DIRECTIVES: dict[tuple[str, str], tuple[Namespace, Action]] = {
+    ("SpeechTranscriber", "StartTranscription"): ("SpeechTranscriber", "start"),
+    ("SpeechTranscriber", "StopTranscription"): ("SpeechTranscriber", "stop"),
+    ("SpeechTranscriber", "ControlTranscriber"): ("SpeechTranscriber", "control"),
+    ("SpeechTranscriber", "ControlTranscription"): ("SpeechTranscriber", "control"),  # as npm's client has it
+    ("SpeechRecognizer", "StartRecognition"): ("SpeechRecognizer", "start"),
+    ("SpeechRecognizer", "StopRecognition"): ("SpeechRecognizer", "stop"),
+}
+
+
+class Directive(NamedTuple):
+    """What a text message tells the service to do. ``task_id`` is the client's choice."""
+
+    namespace: Namespace
+    action: Action
+    task_id: str
+    payload: dict[str, Any]
+
+
+class _Header(BaseModel):
+    namespace: str = Field(max_length=100)
+    name: str = Field(max_length=100)
+    task_id: str = Field(min_length=1, max_length=128)
+
+    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+
+
+class _Message(BaseModel):
+    header: _Header
+    payload: dict[str, Any] | None = None
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+def read_directive(text: str) -> Directive:
+    """What a text message says.
+
+    Raises:
+        InvalidRequest: it is no message of this protocol.
+        UnknownDirective: it is one, but there is no such directive.
+    """
+    try:
+        message = _Message.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "it"
+        raise InvalidRequest(f"This is no message of the protocol: {where}: {problem['msg'][:200]}") from None
+    header = message.header
+    known = _DIRECTIVES.get((header.namespace, header.name))
+    if known is None:
+        raise UnknownDirective(f"{header.namespace} has no directive {header.name}.")
+    return Directive(*known, header.task_id, message.payload or {})
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class StartPayload(BaseModel):
+    """What a start may ask for, and the cloud's defaults; what else it says has no effect, as there.
+
+    ``sample_rate`` is in Hz, ``max_sentence_silence`` in ms. ``disfluency`` is accepted: filler words are never left
+    out. ``model_id`` is ours, as in the REST API.
+    """
+
+    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
+    sample_rate: Literal[8000, 16000] = 16000
+    enable_intermediate_result: bool = False
+    enable_punctuation_prediction: bool = False
+    enable_inverse_text_normalization: bool = False
+    max_sentence_silence: int = Field(default=800, ge=200, le=2000)
+    enable_words: bool = False
+    disfluency: bool = False
+    vocabulary_id: str = Field(default="", max_length=100_000)
+    speech_noise_threshold: float | None = Field(default=None, ge=-1, le=1)
+    model_id: str = ""
+
+    model_config = ConfigDict(hide_input_in_errors=True, protected_namespaces=())
+
+    @classmethod
+    def read(cls, payload: dict[str, Any]) -> StartPayload:
+        """A field that is null counts as absent.
+
+        Raises:
+            InvalidRequest: ``param`` names a field whose value it can't have.
+            UnsupportedSampleRate: that field is the sample rate.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in payload.items() if value is not None})
+        except ValidationError as error:
+            failure = invalid_field(error)
+            if failure.param == "sample_rate":
+                raise UnsupportedSampleRate(failure.message, param=failure.param) from None
+            raise failure from None
+
+    def session_options(self, enabled: Sequence[str]) -> SessionOptions:
+        """Raises ModelNotFound, or InvalidRequest for hotwords that can't be read."""
+        return SessionOptions(
+            recognition=RecognitionOptions(
+                model=loaded_model(self.model_id, enabled).id,
+                hotwords=parse_vocabulary(self.vocabulary_id),
+                word_timestamps=self.enable_words,
+                punctuation=self.enable_punctuation_prediction,
+                inverse_text_normalization=self.enable_inverse_text_normalization,
+            ),
+            partials=self.enable_intermediate_result,
+            partial_punctuation=self.enable_punctuation_prediction,
+            max_sentence_silence_ms=self.max_sentence_silence,
+            speech_noise_threshold=self.speech_noise_threshold,
+        )

@@ -1,0 +1,81 @@
+"""Alibaba Cloud's live protocol: SpeechTranscriber and SpeechRecognizer over one WebSocket, a task at a time."""
+
+from __future__ import annotations
+
+from service.errors import IdleTooLong, ServiceError, WrongState
+from service.intake import Serving
+from service.protocols.aliyun_start import Directive, StartPayload, read_directive
+from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
+from service.rendering.aliyun_ws import Recognizer, Task, Transcriber, task_failed
+from service.streaming.audio import AudioStream
+
+
+async def serve(connection: Connection, serving: Serving, first: str | bytes) -> None:
+    """Holds the conversation that begins with the message ``first``, and closes the connection at its end."""
+    conversation = _Conversation(connection, serving)
+    async with told_failures(connection, conversation.failed):
+        await conversation.hold(first)
+
+
+class _Conversation:
+    def __init__(self, connection: Connection, serving: Serving) -> None:
+        self._connection = connection
+        self._serving = serving
+        self._idle_s = serving.settings.live_idle_timeout_sec
+        self._task_id = ""
+
+    def failed(self, failure: ServiceError) -> str:
+        return task_failed(failure, self._task_id)
+
+    async def hold(self, first: str | bytes) -> None:
+        """One task after the other, until the client has no more."""
+        message = first
+        while True:
+            await self._perform(self._start(message))
+            self._task_id = ""
+            try:
+                message = await self._connection.receive(self._idle_s)
+            except IdleTooLong:
+                return
+
+    def _start(self, message: str | bytes) -> Directive:
+        if isinstance(message, bytes):
+            raise WrongState("Audio came before a start.")
+        directive = read_directive(message)
+        self._task_id = directive.task_id
+        if directive.action != "start":
+            raise WrongState("No task has been started.")
+        return directive
+
+    async def _perform(self, start: Directive) -> None:
+        asked = StartPayload.read(start.payload)
+        task = Task(start.task_id, start.namespace, with_words=asked.enable_words)
+        told = Transcriber(task) if start.namespace == "SpeechTranscriber" else Recognizer(task)
+        options = asked.session_options(self._serving.settings.enabled_models)
+        audio = AudioStream(asked.format, asked.sample_rate)
+        async with live_session(self._serving, "aliyun_ws", options, audio) as live:
+            await self._connection.send(told.started())
+            await converse(self._listen(live, start), self._tell(live, told))
+            await self._connection.send(told.completed(live.session.warnings))
+
+    async def _listen(self, live: LiveSession, start: Directive) -> None:
+        idle = IdleClock(self._idle_s)
+        stopped = False
+        while True:
+            message = await self._connection.receive(None if stopped else idle.left_s)
+            if isinstance(message, str):
+                directive = read_directive(message)
+                if stopped or directive.namespace != start.namespace or directive.action == "start":
+                    raise WrongState("The task is under way: nothing but audio and its end may come.")
+                if directive.action == "stop":
+                    stopped = True
+                    await live.finish()
+            elif message and not stopped:  # after its stop a client may still have some on the way
+                await live.feed(message)
+                idle.restart()
+
+    async def _tell(self, live: LiveSession, told: Transcriber | Recognizer) -> None:
+        async for event in live:
+            message = told.event(event)
+            if message is not None:
+                await self._connection.send(message)

@@ -1,0 +1,147 @@
+"""What a FunASR client says before its audio, and at its end, and what it comes down to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from service.domain import Hotword, RawPcm, RecognitionOptions
+from service.errors import InvalidRequest
+from service.protocols.models import loaded_model
+from service.protocols.schemas import invalid_field
+from service.protocols.vocabulary import MOST_HOTWORDS
+from service.rendering.funasr import Mode
+from service.streaming.options import SessionOptions
+
+log = logging.getLogger(__name__)
+
+_LIVE_FORMATS = ("pcm", "wav", "opus", "speex", "amr", "mp3", "aac")
+
+
+def _as_sizes(value: object) -> object:
+    """`5, 10, 5` and `[5, 10, 5]` in a string as the list that they stand for."""
+    return value.strip("[] ").split(",") if isinstance(value, str) else value
+
+
+def _check_hotwords(value: tuple[Hotword, ...]) -> tuple[Hotword, ...]:
+    if len(value) > MOST_HOTWORDS:
+        raise ValueError(f"more than {MOST_HOTWORDS} words")
+    return value
+
+
+class Opening(BaseModel):
+    """The first text frame of a recording. What clients send beyond it is for FunASR's own models and not read.
+
+    ``mode`` is absent in what clients of FunASR's offline server send; those expect one result and no more.
+    """
+
+    mode: Mode | None = None
+    chunk_size: Annotated[list[int], BeforeValidator(_as_sizes), Field(min_length=3, max_length=3)] = [5, 10, 5]
+    wav_name: str = Field(default="microphone", max_length=1000)
+    wav_format: str = Field(default="pcm", max_length=100)
+    audio_fs: int = Field(default=16_000, ge=8000, le=96_000)
+    is_speaking: bool = True
+    hotwords: Annotated[tuple[Hotword, ...], AfterValidator(_check_hotwords)] = ()
+    itn: bool = True
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    @field_validator("hotwords", mode="before")
+    @classmethod
+    def _read_hotwords(cls, value: object) -> object:
+        return parse_hotwords(value)
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> Opening:
+        """Raises InvalidRequest; ``param`` names the field. A field that is null counts as absent."""
+        try:
+            return cls.model_validate({name: value for name, value in message.items() if value is not None})
+        except ValidationError as error:
+            raise invalid_field(error) from None
+
+    @property
+    def result_mode(self) -> Mode:
+        return self.mode or "offline"
+
+    @property
+    def stream_format(self) -> str:
+        """What AudioStream is to take the bytes for: "any" is found from them."""
+        name = self.wav_format.lower()
+        return name if name in _LIVE_FORMATS else "any"
+
+    @property
+    def raw(self) -> RawPcm | None:
+        """How a file of these bytes is to be read, where they have no header."""
+        return RawPcm(self.audio_fs) if self.stream_format == "pcm" else None
+
+    def recognition(self, enabled: Sequence[str]) -> RecognitionOptions:
+        # Deltas can be appended only where marks and digits don't change what was sent already.
+        is_final = self.mode != "online"
+        return RecognitionOptions(
+            model=loaded_model("", enabled).id,
+            hotwords=self.hotwords,
+            punctuation=is_final,
+            inverse_text_normalization=is_final and self.itn,
+        )
+
+    def session_options(self, enabled: Sequence[str]) -> SessionOptions:
+        """For the modes that are recognised while they come: online and 2pass."""
+        return SessionOptions(
+            recognition=self.recognition(enabled),
+            finals=self.mode == "2pass",
+            partial_punctuation=False,
+        )
+
+
+class Closing(BaseModel):
+    """A text frame after the first: the recording's end. ``is_end``: the client waits for the acknowledgement."""
+
+    is_speaking: Literal[False]
+    is_end: bool = False
+
+
+def read_message(text: str) -> dict[str, Any]:
+    """Raises InvalidRequest for what is no JSON object."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise InvalidRequest("A text frame must be a JSON object.")
+    return message
+
+
+def parse_hotwords(value: object) -> tuple[Hotword, ...]:
+    """Words with their weights (a JSON object, also in a string), or separated by commas or spaces, without.
+
+    Weights outside of 1 to 100 count as the nearest that there is. ValueError for what is none of these.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("must be a JSON object of words and weights, or words") from None
+    if isinstance(value, dict):
+        return tuple(Hotword(word.strip(), _weight(word, weight)) for word, weight in value.items() if word.strip())
+    if isinstance(value, str):
+        words = re.split(r"[,，]", value) if re.search(r"[,，]", value) else value.split()
+        return tuple(Hotword(word.strip()) for word in words if word.strip())
+    raise ValueError("must be a JSON object of words and weights, or words")
+
+
+def _weight(word: str, value: object) -> int:
+    try:
+        given = round(float(value)) if isinstance(value, str | int | float) else None
+    except (ValueError, OverflowError):
+        given = None
+    if given is None:
+        raise ValueError(f"the weight of {word[:50]!r} is no number")
+    weight = min(max(given, 1), 100)
+    if weight != given:
+        log.warning("hotword %.50r: its weight %d is outside of 1 to 100 and counts as %d", word, given, weight)
+    return weight

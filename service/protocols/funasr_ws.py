@@ -1,0 +1,165 @@
+"""FunASR's WebSocket protocol: speech recognised as it comes (online, 2pass), or a recording as a whole (offline).
+
+FunASR's own servers answer an offline recording once, at its end, and their clients leave after that answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import IO, Any
+
+from pydantic import BaseModel, ValidationError
+from starlette.websockets import WebSocket
+
+from service.domain import AudioSource, RecognitionOptions
+from service.errors import AudioTooLarge, InvalidRequest, ServiceError
+from service.intake import Serving, audio_source, taken_in
+from service.protocols.funasr_request import Closing, Opening, read_message
+from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
+from service.rendering.funasr import End, failed_end, offline_result, online_result
+from service.rendering.growing_text import GrowingText
+from service.settings import Settings
+from service.streaming.audio import AudioStream
+from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded
+
+_PROTOCOL = "funasr_ws"
+# A connection on which nothing is being recognised costs little: people pause between recordings.
+_BETWEEN_RECORDINGS_S = 600.0
+_WRITE_BYTES = 1 << 20
+
+
+async def serve(connection: Connection, serving: Serving, first: dict[str, Any]) -> None:
+    """Serves an accepted connection to its end; ``first`` is what its first message said, {} if that was no object."""
+    conversation = _Conversation(connection, serving)
+    async with told_failures(connection, conversation.failure):
+        await conversation.run(first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    options: RecognitionOptions
+
+
+class _Conversation:
+    """One recording after the other on one connection."""
+
+    def __init__(self, connection: Connection, serving: Serving) -> None:
+        self._connection = connection
+        self._serving = serving
+        self._opening = Opening()
+        self._closing = Closing(is_speaking=False)
+        self._held: str | bytes | None = None  # what came while the recording before was still being told
+
+    def failure(self, failure: ServiceError) -> str:
+        return failed_end(self._opening.result_mode, self._opening.wav_name, failure).model_dump_json()
+
+    async def run(self, message: dict[str, Any]) -> None:
+        while True:
+            if not {"mode", "is_speaking"} & message.keys():
+                raise InvalidRequest('A recording begins with a JSON text frame such as {"mode":"2pass"}.')
+            self._opening = opening = Opening.from_message(message)
+            if not opening.is_speaking:
+                self._close(message)
+            elif opening.result_mode == "offline":
+                await self._transcribe()
+            else:
+                await self._recognise()
+            if opening.mode is not None or self._closing.is_end:
+                await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name))
+            message = await self._next_opening()
+
+    async def _recognise(self) -> None:
+        opening = self._opening
+        options = opening.session_options(self._serving.settings.enabled_models)
+        audio = AudioStream(opening.stream_format, opening.audio_fs)
+        async with live_session(self._serving, _PROTOCOL, options, audio) as live:
+            await converse(self._listen(live), self._tell(live))
+
+    async def _listen(self, live: LiveSession) -> None:
+        idle = self._idle_clock()
+        while (data := await self._audio(idle)) is not None:
+            await live.feed(data)
+        await live.finish()
+        await self._watch()
+
+    async def _tell(self, live: LiveSession) -> None:
+        opening = self._opening
+        mode = opening.result_mode
+        sentence = GrowingText()
+        shown = ""
+        async for event in live:
+            delta = ""
+            if isinstance(event, SentenceBegan):
+                sentence = GrowingText(after=shown)
+            elif isinstance(event, PartialChanged):
+                delta = sentence.grow(event.text)
+            elif isinstance(event, SentenceEnded):
+                if mode == "online":
+                    delta = sentence.end(event.text)
+                    shown = event.text or shown
+                elif event.text or sentence.sent:
+                    await self._send(offline_result(mode, event.text, event.words, opening.wav_name))
+            if delta:
+                await self._send(online_result(mode, delta, opening.wav_name))
+
+    async def _transcribe(self) -> None:
+        async with taken_in(self._connection.websocket, _PROTOCOL, self._receive) as job:
+
+            async def tell() -> None:
+                transcript = await job.transcription.finish()
+                words = [word for segment in transcript.segments for word in segment.words]
+                await self._send(offline_result("offline", transcript.text, words, self._opening.wav_name))
+
+            await converse(self._watch(), tell())
+
+    async def _receive(self, _: WebSocket, settings: Settings, file: IO[bytes]) -> tuple[_Recording, AudioSource]:
+        idle = self._idle_clock()
+        size = 0
+        unwritten = bytearray()
+        while (data := await self._audio(idle)) is not None:
+            size += len(data)
+            if size > settings.max_audio_size:
+                raise AudioTooLarge(f"The audio is larger than the limit of {settings.max_audio_size / 2**20:g} MB.")
+            unwritten += data
+            if len(unwritten) >= _WRITE_BYTES:
+                await asyncio.to_thread(file.write, unwritten)
+                unwritten = bytearray()
+        if not size and self._opening.raw:
+            unwritten += b"\0\0"  # nothing is silence, not a broken file
+        file.write(unwritten)
+        file.flush()
+        recording = _Recording(self._opening.recognition(settings.enabled_models))
+        return recording, audio_source(file.name, self._opening.raw)
+
+    async def _audio(self, idle: IdleClock) -> bytes | None:
+        """The next audio of the recording; None at its end."""
+        message = await self._connection.receive(idle.left_s)
+        if isinstance(message, bytes):
+            idle.restart()
+            return message
+        self._close(read_message(message))
+        return None
+
+    def _close(self, message: dict[str, Any]) -> None:
+        try:
+            self._closing = Closing.model_validate(message)
+        except ValidationError:
+            raise InvalidRequest(
+                'A recording has begun already; audio is expected, or {"is_speaking":false} at its end.'
+            ) from None
+
+    async def _watch(self) -> None:
+        """Notices a client that leaves while it is owed results; some send the next recording without waiting."""
+        self._held = await self._connection.receive()
+
+    async def _next_opening(self) -> dict[str, Any]:
+        held, self._held = self._held, None
+        message = held if held is not None else await self._connection.receive(_BETWEEN_RECORDINGS_S)
+        return read_message(message) if isinstance(message, str) else {}
+
+    def _idle_clock(self) -> IdleClock:
+        return IdleClock(self._serving.settings.live_idle_timeout_sec)
+
+    async def _send(self, message: BaseModel) -> None:
+        await self._connection.send(message.model_dump_json())

@@ -1,0 +1,204 @@
+"""What every live protocol does alike: a connection with its time limits, a session with its place, how both end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from service import observability
+from service.domain import SAMPLE_RATE_HZ, Pcm
+from service.edge import failure_of
+from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowReader
+from service.intake import Serving, check_ready, counted
+from service.streaming.audio import AudioStream
+from service.streaming.events import Event, SessionFailed
+from service.streaming.session import NearFieldFilter, Session, SessionOptions
+
+log = logging.getLogger(__name__)
+
+# A client that has not read for so long is given up: what it should read must not pile up here.
+_SEND_S = 10.0
+_SLICE_BYTES = 1 << 14
+
+NORMAL_CLOSURE = 1000
+POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
+
+
+class Connection:
+    """A client's WebSocket. Its key has been checked: see service/edge.py.
+
+    Every method raises ClientDisconnect once the client has gone; receive from one task at a time.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+
+    async def accept(self, *subprotocols: str) -> None:
+        """Agrees to the first of ``subprotocols`` that the client offers, or to none."""
+        offered = self.websocket.scope.get("subprotocols", [])
+        await self.websocket.accept(next((name for name in subprotocols if name in offered), None))
+
+    async def receive(self, idle_s: float | None = None) -> str | bytes:
+        """The next message: text or bytes, of any length the server lets through.
+
+        Raises:
+            IdleTooLong: nothing has come for ``idle_s``.
+        """
+        try:
+            message = await asyncio.wait_for(self.websocket.receive(), idle_s)
+        except asyncio.TimeoutError:
+            raise IdleTooLong(f"Nothing has come for {idle_s:g} s.") from None
+        if message["type"] == "websocket.disconnect":
+            raise ClientDisconnect
+        text: str | None = message.get("text")
+        data: bytes = message.get("bytes") or b""
+        return data if text is None else text
+
+    async def send(self, text: str) -> None:
+        """Raises SlowReader when the client does not read what was sent before."""
+        try:
+            await asyncio.wait_for(self.websocket.send_text(text), _SEND_S)
+        except asyncio.TimeoutError:
+            raise SlowReader("The client does not read what it is sent.") from None
+        except (WebSocketDisconnect, RuntimeError) as error:  # Starlette's words for a connection that is closed
+            raise ClientDisconnect from error
+
+    async def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
+        """Does nothing when the connection is closed already or can't be written to."""
+        with suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
+            await asyncio.wait_for(self.websocket.close(code, reason), _SEND_S)
+
+
+@asynccontextmanager
+async def told_failures(connection: Connection, render: Callable[[ServiceError], str]) -> AsyncIterator[None]:
+    """Around a whole conversation: what fails in it is told to the client, as ``render`` has it; then the connection
+    is closed, as it is when nothing fails.
+    """
+    code = NORMAL_CLOSURE
+    try:
+        yield
+    except ClientDisconnect:
+        return
+    except SlowReader as slow:
+        log.info("live client given up: %s", slow.message)
+        return  # nor could it be told
+    except Exception as error:  # the edge of a connection, as service/edge.py is that of a request
+        failure = failure_of(error)
+        code = _close_code(failure)
+        try:
+            await connection.send(render(failure))
+        except (ClientDisconnect, SlowReader):
+            return
+    await connection.close(code)
+
+
+def _close_code(failure: ServiceError) -> int:
+    if isinstance(failure, (NotReady, QueueFull)):
+        return TRY_AGAIN_LATER
+    return POLICY_VIOLATION if failure.status < 500 else INTERNAL_ERROR
+
+
+class IdleClock:
+    """How long a client that owes audio may still be silent."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self.restart()
+
+    def restart(self) -> None:
+        self._since = time.monotonic()
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._since + self._limit_s - time.monotonic())
+
+
+class LiveSession:
+    """A session and the audio that is on its way into it. Iterate for its events while another task feeds it."""
+
+    def __init__(self, session: Session, audio: AudioStream, model: str) -> None:
+        self.session = session
+        self._audio = audio
+        self._model = model
+
+    async def feed(self, data: bytes) -> None:
+        """The stream's next bytes, as the client sent them; waits while the session is behind.
+
+        Raises:
+            UndecodableAudio: the bytes are not what the client said they are.
+        """
+        view = memoryview(data)
+        for start in range(0, len(data), _SLICE_BYTES):
+            await self._push(await self._audio.feed(bytes(view[start : start + _SLICE_BYTES])))
+
+    async def finish(self) -> None:
+        """No more audio comes: what has come is told to its end, then the iteration ends. Raises like ``feed``."""
+        await self._push(await self._audio.finish())
+        await self.session.finish()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Raises the failure of a session that could not go on."""
+        async for event in self.session:
+            if isinstance(event, SessionFailed):
+                raise event.failure
+            yield event
+
+    async def _push(self, pcm: Pcm) -> None:
+        if len(pcm):
+            await self.session.push(pcm)
+            observability.audio_seconds.labels(self._model).inc(len(pcm) / SAMPLE_RATE_HZ)
+
+
+@asynccontextmanager
+async def live_session(
+    serving: Serving, protocol: str, options: SessionOptions, audio: AudioStream
+) -> AsyncIterator[LiveSession]:
+    """A place among the live sessions, and a session in it, both given back at the end of the block, whatever ends it.
+
+    How the block ends is counted under ``protocol``; ``audio`` is closed with the session, even where none begins.
+
+    Raises:
+        NotReady: models are still loading.
+        QueueFull: there are MAX_LIVE_SESSIONS already.
+    """
+    try:
+        with counted(protocol):
+            await check_ready(serving)
+            with serving.live_sessions.admit(protocol):
+                settings = serving.settings
+                near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
+                session = Session(serving.transcriber.runners, options, near_field)
+                try:
+                    yield LiveSession(session, audio, options.recognition.model)
+                finally:
+                    await session.close()
+    finally:
+        await audio.close()
+
+
+async def converse(listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
+    """Runs both: ``telling`` sends what the session says and returns at its end; ``listening`` takes what the client
+    says, and goes on after the last audio, to notice that the client leaves. The first to fail or ``telling``'s end
+    ends both.
+    """
+    listener = asyncio.create_task(listening)
+    teller = asyncio.create_task(telling)
+    tasks = (teller, listener)
+    try:
+        while not teller.done():
+            done, _ = await asyncio.wait([t for t in tasks if not t.done()], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,53 @@
+"""The paths where live recognition is spoken, and which dialect a client speaks there: its first message tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+
+from service.intake import serving_of
+from service.protocols import aliyun_ws, funasr_ws
+from service.protocols.live import Connection, told_failures
+from service.rendering.aliyun_ws import task_failed
+
+router = APIRouter()
+_FUNASR_KEYS = {"mode", "is_speaking"}
+
+
+@router.websocket("/ws/v1/asr")
+@router.websocket("/ws/v1")
+async def converse_aliyun(websocket: WebSocket) -> None:
+    """Alibaba Cloud's protocol, unless the client's first message is FunASR's."""
+    await _converse(websocket, lambda message: bool(message.keys() & _FUNASR_KEYS) and "header" not in message)
+
+
+@router.websocket("/ws/v1/asr/funasr")
+@router.websocket("/")
+async def converse_funasr(websocket: WebSocket) -> None:
+    """FunASR's protocol, unless the client's first message is Alibaba Cloud's."""
+    await _converse(websocket, lambda message: "header" not in message)
+
+
+async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], bool]) -> None:
+    connection = Connection(websocket)
+    await connection.accept("binary")  # as FunASR's clients ask
+    serving = serving_of(websocket)
+    async with told_failures(connection, lambda failure: task_failed(failure, "")):
+        first = await connection.receive(serving.settings.live_idle_timeout_sec)
+        message = _object(first)
+        if is_funasr(message):
+            await funasr_ws.serve(connection, serving, message)
+        else:
+            await aliyun_ws.serve(connection, serving, first)
+
+
+def _object(message: str | bytes) -> dict[str, Any]:
+    """The JSON object that a text message is; an empty one for anything else."""
+    try:
+        value = json.loads(message) if isinstance(message, str) else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,141 @@
+"""The ear of a live session: takes audio in, has it scored block by block, finds where sentences begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from runners.interface import VadBlock, VadOptions
+from service import observability
+from service.domain import SAMPLE_RATE_HZ, Pcm
+from service.inference import Runners
+from service.pipeline.endpoint import FRAME_MS
+from service.pipeline.segmentation import SAMPLES_PER_MS, Span
+from service.streaming.endpointing import Change, SentenceFinder
+from service.streaming.nearfield import NearFieldGate, frame_levels
+from service.streaming.options import SessionOptions
+from service.streaming.streamed_text import CHUNK_MS
+from service.streaming.tape import Tape
+
+_FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
+# The VAD looks at 25 ms for each frame.
+_WINDOW_SAMPLES = 25 * SAMPLES_PER_MS
+# A call costs about as much as scoring two seconds does (demo VAD, one core: 1.1 ms + 0.5 ms per second):
+# no more calls than latency asks for. Within a sentence blocks end where the streaming recogniser's chunks do;
+# before one, they may take as long as a sentence takes to be told, and less than the first chunk.
+_IDLE_BLOCK_MS = 400
+_BLOCK_MS = CHUNK_MS // 3
+_LARGEST_BLOCK_MS = 1_000
+_PIECE_SAMPLES = SAMPLE_RATE_HZ
+_LONGEST_BACKLOG = 5 * SAMPLE_RATE_HZ
+
+
+class Heard(NamedTuple):
+    """What was found in the audio up to ``end_ms``."""
+
+    changes: list[Change]
+    end_ms: int
+
+
+class Listener:
+    """Push audio from one task and iterate over ``listen`` in another. Keeps what may still belong to a sentence."""
+
+    def __init__(self, runners: Runners, options: SessionOptions, gate: NearFieldGate) -> None:
+        self._runners = runners
+        self._options = options
+        self._gate = gate
+        self._tape = Tape()
+        self._scored_frames = 0
+        self._block_end = 0  # sample up to which audio has been scored, or looked at
+        self._finished = False
+        self._stopped = False
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+
+    @property
+    def heard_s(self) -> float:
+        """How much audio has come."""
+        return self._tape.end / SAMPLE_RATE_HZ
+
+    async def push(self, pcm: Pcm) -> None:
+        """Takes the next audio; waits while seconds of it are waiting. Does nothing once ``stop`` has been called."""
+        if self._finished:
+            raise RuntimeError("audio after the end of the audio")
+        for start in range(0, len(pcm), _PIECE_SAMPLES):
+            while self._tape.end - self._scored_frames * _FRAME_SAMPLES >= _LONGEST_BACKLOG and not self._stopped:
+                self._room.clear()
+                await self._room.wait()
+            if self._stopped:
+                return
+            self._tape.append(pcm[start : start + _PIECE_SAMPLES])
+            self._arrived.set()
+
+    def finish(self) -> None:
+        """No more audio comes."""
+        self._finished = True
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        self._stopped = True
+        self._room.set()
+
+    async def listen(self) -> AsyncGenerator[Heard, None]:
+        """What is found, block by block, to the end of the audio. Raises RecognitionFailed or NotReady."""
+        vad = await self._runners.vad_options(self._options.recognition.model)
+        if self._options.speech_noise_threshold is not None:
+            vad = vad.model_copy(update={"speech_noise_thres": self._options.speech_noise_threshold})
+        finder = SentenceFinder(vad, self._gate, self._tape, self._options.max_sentence_silence_ms)
+        is_last = False
+        while not is_last:
+            end, is_last = await self._arrival(self._next_end(finder, vad))
+            changes = await self._score(finder, vad, end, is_last=is_last)
+            yield Heard(changes, end // SAMPLES_PER_MS)
+            self._tape.forget_before(min(finder.needed_ms * SAMPLES_PER_MS, self._context_start(vad)))
+
+    def read(self, span: Span) -> Pcm:
+        """The audio of the open sentence, or of the one that the latest changes closed."""
+        return self._tape.read(span.start_ms * SAMPLES_PER_MS, span.end_ms * SAMPLES_PER_MS)
+
+    def _next_end(self, finder: SentenceFinder, vad: VadOptions) -> int:
+        """The sample up to which the next block should go."""
+        start_ms = finder.open_ms
+        if start_ms is None:
+            return self._block_end + _IDLE_BLOCK_MS * SAMPLES_PER_MS
+        blocks = (self._block_end // SAMPLES_PER_MS - start_ms) // _BLOCK_MS
+        end = (start_ms + (blocks + 1) * _BLOCK_MS) * SAMPLES_PER_MS
+        # on time for a sentence that may be about to end
+        frames = math.ceil(max(1, min(_BLOCK_MS // FRAME_MS, finder.frames_to_end))) + vad.lookahead_frames
+        return min(end, (self._scored_frames + frames - 1) * _FRAME_SAMPLES + _WINDOW_SAMPLES)
+
+    async def _arrival(self, wanted: int) -> tuple[int, bool]:
+        """The end of the next block, once the sample ``wanted`` has come, and whether it is the last.
+
+        The block is larger where more has come.
+        """
+        while self._tape.end < wanted and not self._finished:
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._block_end = min(self._tape.end, self._block_end + _LARGEST_BLOCK_MS * SAMPLES_PER_MS)
+        return self._block_end, self._finished and self._block_end == self._tape.end
+
+    async def _score(self, finder: SentenceFinder, vad: VadOptions, end: int, *, is_last: bool) -> list[Change]:
+        start = self._context_start(vad)
+        context_frames = self._scored_frames - start // _FRAME_SAMPLES
+        pcm = self._tape.read(start, end)
+        block = VadBlock(model=self._options.recognition.model, pcm=pcm, context_frames=context_frames, is_last=is_last)
+        silence = await self._runners.silence_scores(block)
+        levels = frame_levels(pcm[context_frames * _FRAME_SAMPLES :])[: len(silence)]
+        filtered_before = self._gate.filtered_frames
+        changes = list(finder.accept(silence, levels))
+        observability.nearfield_filtered_frames.inc(self._gate.filtered_frames - filtered_before)
+        if is_last:
+            changes += finder.finish()
+        self._scored_frames += len(silence)
+        self._room.set()
+        return changes
+
+    def _context_start(self, vad: VadOptions) -> int:
+        return max(0, self._scored_frames - vad.context_frames) * _FRAME_SAMPLES

@@ -1,0 +1,33 @@
+"""What a live session is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.domain import RecognitionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a client asks of a live session, whatever protocol it came by.
+
+    ``partials``: text while a sentence is being spoken; ``partial_punctuation`` marks it.
+    ``finals``: a second pass by the offline recogniser at each sentence end; without it the streaming text is final.
+    ``max_sentence_silence_ms``: silence that ends a sentence. ``speech_noise_threshold`` (-1 to 1): higher takes
+    less for speech; None: the model's own.
+    """
+
+    recognition: RecognitionOptions
+    partials: bool = True
+    finals: bool = True
+    partial_punctuation: bool = True
+    max_sentence_silence_ms: int = 800
+    speech_noise_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearFieldFilter:
+    """Settings of the filter that keeps distant sound out: RMS of full scale 1."""
+
+    enabled: bool = True
+    rms_threshold: float = 0.01

@@ -1,0 +1,153 @@
+"""One sentence of a live session, from its first sound to its final text."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from runners import catalog
+from service.domain import Pcm, Word, join_words
+from service.inference import Runners
+from service.pipeline import text
+from service.pipeline.segmentation import SAMPLES_PER_MS, Span, cut_long
+from service.pipeline.words import words_of
+from service.streaming.endpointing import Closed
+from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
+from service.streaming.options import SessionOptions
+from service.streaming.streamed_text import Partial, StreamedText
+
+# What is too short to be proven by its length is speech if the recogniser thinks so, rather than not.
+_SURE_LOGPROB = math.log(0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """``speech``: from when to when it was spoken."""
+
+    speech: Span
+    words: tuple[Word, ...]
+
+
+class Sentence:
+    """Takes a sentence's audio and boundaries as they are found; tells its events, and ``close`` in the end.
+
+    A sound that neither lasts long enough to be speech nor is recognised with some certainty has no events.
+    """
+
+    def __init__(self, runners: Runners, options: SessionOptions, start_ms: int, *, streamed: bool) -> None:
+        """``streamed``: whether the streaming recogniser hears it."""
+        self._runners = runners
+        self._options = options
+        self._begin_ms: int | None = None
+        self._news = asyncio.Event()
+        self._final: asyncio.Task[_Final] | None = None
+        self._stream: StreamedText | None = None
+        if streamed:
+            self._stream = StreamedText(
+                runners,
+                options.recognition.model,
+                start_ms,
+                punctuate=options.partial_punctuation,
+                on_change=self._news.set,
+            )
+
+    async def hear(self, pcm: Pcm) -> None:
+        """Takes the next audio, from the sentence's start on; waits while recognition is seconds behind."""
+        if self._stream is not None:
+            await self._stream.add(pcm)
+
+    def begin(self, begin_ms: int) -> None:
+        """What is heard is speech that began at ``begin_ms``."""
+        self._begin_ms = begin_ms
+        self._news.set()
+
+    def end(self, closed: Closed, pcm: Pcm) -> None:
+        """Nothing more comes. ``pcm`` is the audio of ``closed.audio``."""
+        if self._stream is not None and self._options.finals:
+            self._stream.stop()
+        self._final = asyncio.create_task(self._finish(closed, pcm))
+        self._final.add_done_callback(lambda _: self._news.set())
+
+    async def events(self, index: int) -> AsyncGenerator[Event, None]:
+        """Tells the sentence as number ``index``. Raises SessionLost, RecognitionFailed or NotReady."""
+        began = False
+        told: Partial | None = None
+        while True:
+            final = self._final.result() if self._final is not None and self._final.done() else None
+            begin_ms = self._begin_ms
+            if begin_ms is None and final is not None and final.words:
+                begin_ms = final.speech.start_ms
+            if begin_ms is not None and not began:
+                began = True
+                yield SentenceBegan(index, begin_ms)
+            if final is not None:
+                if began:
+                    words = final.words
+                    yield SentenceEnded(index, final.speech.start_ms, final.speech.end_ms, join_words(words), words)
+                return
+            partial = self._stream.partial if self._stream is not None else None
+            if began and partial is not None and partial.words and partial != told:
+                told = partial
+                yield PartialChanged(index, partial.time_ms, partial.text, partial.words)
+            await self._news.wait()
+            self._news.clear()
+
+    async def settled(self) -> None:
+        """Returns when nothing is being done for the sentence any more."""
+        if self._stream is not None:
+            await self._stream.settled()
+
+    async def close(self) -> None:
+        """Stops all work; safe at any time, more than once."""
+        if self._final is not None:
+            self._final.cancel()
+            await asyncio.gather(self._final, return_exceptions=True)
+        if self._stream is not None:
+            await self._stream.close()
+
+    async def _finish(self, closed: Closed, pcm: Pcm) -> _Final:
+        if self._options.finals:
+            words = await self._second_pass(closed.audio, pcm)
+        else:
+            assert self._stream is not None
+            # it has heard a little more than the sentence
+            words = [w for w in await self._stream.finish() if w.start_s * 1000 < closed.audio.end_ms]
+        if self._begin_ms is None and not _is_sure(words):
+            return _Final(closed.speech, ())
+        done = await text.finished(self._runners, self._options.recognition, _within(words, closed.speech))
+        return _Final(closed.speech, tuple(done))
+
+    async def _second_pass(self, audio: Span, pcm: Pcm) -> list[Word]:
+        recognition = self._options.recognition
+        window_ms = int(1000 * catalog.models()[recognition.model].window_s)
+        pieces = list(cut_long(audio, window_ms, pcm))
+
+        def audio_of(piece: Span) -> Pcm:
+            start, end = ((ms - audio.start_ms) * SAMPLES_PER_MS for ms in (piece.start_ms, piece.end_ms))
+            return pcm[start:end]
+
+        recognised = await asyncio.gather(
+            *(self._runners.recognise(recognition.model, audio_of(p), recognition.hotwords) for p in pieces)
+        )
+        return [
+            word
+            for piece, result in zip(pieces, recognised, strict=True)
+            for word in words_of(result, piece.start_ms, piece.end_ms)
+        ]
+
+
+def _is_sure(words: Sequence[Word]) -> bool:
+    tokens = sum(len(w.tokens) for w in words)
+    return bool(words) and sum(w.logprob or 0.0 for w in words) >= _SURE_LOGPROB * tokens
+
+
+def _within(words: Sequence[Word], speech: Span) -> list[Word]:
+    """The words with their times held within the time that was spoken."""
+    first_s, last_s = speech.start_ms / 1000, speech.end_ms / 1000
+    return [
+        dataclasses.replace(w, start_s=min(max(w.start_s, first_s), last_s), end_s=min(max(w.end_s, first_s), last_s))
+        for w in words
+    ]

@@ -1,0 +1,166 @@
+"""The text of a sentence while it is being spoken, from the streaming recogniser."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from runners.interface import Recognition, StreamingItem, StreamingResult
+from service.domain import SAMPLE_RATE_HZ, Pcm, Word, join_words
+from service.errors import ServiceError
+from service.inference import Runners
+from service.pipeline.segmentation import SAMPLES_PER_MS
+from service.pipeline.words import words_of
+
+# The recogniser computes so much at a time; a call with less would cost a call and tell nothing new.
+CHUNK_MS = 600
+_CHUNK_SAMPLES = CHUNK_MS * SAMPLES_PER_MS
+_LONGEST_WAITING = 5 * SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A sentence so far: ``time_ms`` is the end of the audio it was heard in."""
+
+    time_ms: int
+    words: tuple[Word, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return join_words(self.words)
+
+
+class StreamedText:
+    """Recognises a sentence that starts at ``start_ms`` as its audio comes. ``finish``, ``stop`` or ``close`` end it.
+
+    ``on_change`` is called whenever ``partial`` has changed, or recognition has ended or failed.
+    """
+
+    def __init__(
+        self, runners: Runners, model: str, start_ms: int, *, punctuate: bool, on_change: Callable[[], None]
+    ) -> None:
+        self._runners = runners
+        self._model = model
+        self._session = uuid.uuid4().hex
+        self._start_ms = start_ms
+        self._punctuate = punctuate
+        self._on_change = on_change
+        self._partial = Partial(start_ms)
+        self._waiting: list[Pcm] = []
+        self._waiting_samples = 0
+        self._sent_samples = 0
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._is_last = False
+        self._is_stopped = False
+        self._worker = asyncio.create_task(self._recognise())
+        self._worker.add_done_callback(self._ended)
+
+    @property
+    def partial(self) -> Partial:
+        """The sentence so far. Raises SessionLost, RecognitionFailed or NotReady once recognition has failed."""
+        if self._worker.done() and not self._worker.cancelled():
+            self._worker.result()
+        return self._partial
+
+    async def add(self, pcm: Pcm) -> None:
+        """Takes the sentence's next audio; waits while recognition is seconds behind."""
+        self._waiting.append(pcm)
+        self._waiting_samples += len(pcm)
+        if self._sent_samples % _CHUNK_SAMPLES + self._waiting_samples >= _CHUNK_SAMPLES:
+            self._more.set()
+        while self._waiting_samples > _LONGEST_WAITING and not self._worker.done():
+            self._room.clear()
+            await self._room.wait()
+
+    async def finish(self) -> tuple[Word, ...]:
+        """The words of the whole sentence. Raises like ``partial``."""
+        self._is_last = True
+        self._more.set()
+        await self._worker
+        return self._partial.words
+
+    def stop(self) -> None:
+        """What has not been recognised yet needs not be."""
+        self._is_stopped = True
+        self._more.set()
+
+    async def settled(self) -> None:
+        """Returns when recognition has ended, or failed, and the runner's side is free."""
+        await asyncio.wait([self._worker])
+
+    async def close(self) -> None:
+        """Stops at once, and frees the runner's side. Safe at any time, more than once."""
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        if not worker.cancelled():
+            worker.exception()  # told by ``partial``
+        self._room.set()
+        self._on_change()
+
+    async def _recognise(self) -> None:
+        is_open = False
+        try:
+            while True:
+                await self._more.wait()
+                self._more.clear()
+                if self._is_stopped:
+                    return
+                is_first, is_open, is_last = not is_open, True, self._is_last
+                result = await self._runners.stream(self._item(is_first=is_first, is_last=is_last))
+                self._understand(result)
+                if is_last:
+                    is_open = False
+                    return
+        except ServiceError:  # the runner has freed the session, or is gone with it; a call would wait for its return
+            is_open = False
+            raise
+        finally:
+            if is_open:
+                await self._runners.close_stream(self._session)
+
+    def _item(self, *, is_first: bool, is_last: bool) -> StreamingItem:
+        pcm = np.concatenate([np.empty(0, np.int16), *self._waiting])
+        self._waiting.clear()
+        self._waiting_samples = 0
+        self._sent_samples += len(pcm)
+        self._room.set()
+        return StreamingItem(
+            model=self._model,
+            session=self._session,
+            pcm=pcm,
+            is_first=is_first,
+            is_last=is_last,
+            punctuate=self._punctuate,
+        )
+
+    def _understand(self, result: StreamingResult) -> None:
+        time_ms = self._start_ms + self._sent_samples // SAMPLES_PER_MS
+        partial = Partial(time_ms, tuple(_words(result, self._start_ms, time_ms)))
+        if partial.words != self._partial.words:
+            self._partial = partial
+            self._on_change()
+
+
+def _words(result: StreamingResult, start_ms: int, end_ms: int) -> list[Word]:
+    count = len(result.tokens)
+    positions = list(range(count))  # in place of ids: a word says which of the marks is its own
+    recognition = Recognition(
+        tokens=result.tokens,
+        ids=positions,
+        starts_ms=result.starts_ms,
+        ends_ms=result.ends_ms,
+        logprobs=[0.0] * count,
+    )
+    marks = result.marks or [""] * count
+    return [
+        dataclasses.replace(word, punctuation=marks[word.tokens[-1]], logprob=None, tokens=())
+        for word in words_of(recognition, start_ms, end_ms)
+    ]
