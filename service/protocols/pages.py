@@ -1,13 +1,17 @@
-"""Pages for people: the API documentation, whose assets come from service/web (no network needed)."""
+"""Pages for people: API documentation, the live test page. Their assets come from service/web (no network needed)."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from service.intake import serving_of
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 # Nothing is loaded from elsewhere, whatever a bundle asks for: Redoc's page footer wants a picture.
@@ -15,9 +19,21 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src 'self' blob:"
 )
+_LIVE_PAGE = (WEB / "live" / "index.html").read_text(encoding="utf-8")
+_LIVE_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+
+
+class _Assets(StaticFiles):
+    """Asks browsers to check for a newer version each time: modules of two versions must not meet in one page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
 
 router = APIRouter(include_in_schema=False)
-static_files = StaticFiles(directory=WEB)
+static_files = _Assets(directory=WEB)
 
 
 @router.get("/")
@@ -48,6 +64,14 @@ async def redoc() -> HTMLResponse:
         with_google_fonts=False,
     )
     return _shielded(page)
+
+
+@router.get("/ws/v1/asr/test")
+async def live_page(request: Request) -> HTMLResponse:
+    settings = serving_of(request).settings
+    threshold = settings.asr_nearfield_rms_threshold if settings.asr_enable_nearfield_filter else 0
+    page = _LIVE_PAGE.replace("{near_field_rms}", str(threshold))
+    return HTMLResponse(page, headers={"Content-Security-Policy": _LIVE_POLICY, "Cache-Control": "no-cache"})
 
 
 def _shielded(page: HTMLResponse) -> HTMLResponse:
