@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-slow check bento constraints bench clean \
-	demo-speech demo-paraformer demo-vad demo-punctuation demo-evaluate
+.PHONY: help serve test test-slow test-container check models bento container constraints bench clean \
+	demo-speech demo-paraformer demo-vad demo-punctuation demo-speaker demo-evaluate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,21 @@ check: .venv/.dev ## lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+test-container: .venv/.dev ## builds the CPU image without a registry and runs it (root; buildah, mmdebstrap)
+	@$(BIN)/python -m pytest -m slow -s tests/container $(ARGS)
+
+models: .venv/.runtime ## fetch models for a machine without internet, and pack them (ARGS=--help)
+	@$(BIN)/python -m scripts.prepare_models $(ARGS)
+
 bento: .venv/.runtime ## a versioned Bento, with MODELS (demo) in BentoML's model store
 	@$(BIN)/python -m scripts.bento $(MODELS)
+
+# TORCH_INDEX: address of PyTorch's index of CPU builds, for a CPU image of a tenth of the size
+BACKEND ?= docker
+IMAGE ?= asr-service:$(if $(TORCH_INDEX),cpu,gpu)
+container: ## the newest Bento as a container image (BACKEND=docker, TORCH_INDEX=, IMAGE=asr-service:gpu)
+	@$(BIN)/bentoml containerize asr-service:latest --backend $(BACKEND) --image-tag $(IMAGE) \
+		$(if $(TORCH_INDEX),--opt build-arg=UV_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(ARGS)
 
 bench: .venv/.dev ## throughput and cost of the served API (ARGS for its options)
 	@$(BIN)/python -m scripts.bench.offline $(ARGS)
@@ -44,6 +57,8 @@ demo-vad: .venv/.dev ## demo pack: train the voice activity detector
 	@$(BIN)/python -m scripts.demo.train_vad
 demo-punctuation: .venv/.dev ## demo pack: train the punctuation model
 	@$(BIN)/python -m scripts.demo.train_punctuation
+demo-speaker: .venv/.dev ## demo pack: train the speaker model (makes its own speech)
+	@$(BIN)/python -m scripts.demo.train_speaker
 demo-evaluate: .venv/.dev ## demo pack: the table of its accuracy
 	@$(BIN)/python -m scripts.demo.evaluate
 

@@ -26,6 +26,8 @@ class Part(BaseModel):
 
 
 _PARTS = ("asr", "vad", "punctuation", "speaker", "streaming", "realtime_punctuation", "language_model")
+# A model that has such a part in the catalog also runs without its files.
+OPTIONAL_PARTS = frozenset({"language_model"})
 
 
 class Model(BaseModel):

@@ -1,14 +1,16 @@
 """What travels between the service and the runners; importable without torch.
 
 Audio is 16 kHz mono PCM16. A failing item is answered with ``error`` set: an exception would fail
-every other item of its batch.
+every other item of its batch. An item names the request it belongs to, for the runner's log.
 """
 
 from __future__ import annotations
 
 import bentoml
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from runners import logs
 
 
 class VadBlock(bentoml.IODescriptor):
@@ -20,6 +22,7 @@ class VadBlock(bentoml.IODescriptor):
     pcm: np.ndarray
     context_frames: int
     is_last: bool
+    request_id: str = Field(default_factory=logs.request_id.get)
 
 
 class VadOptions(BaseModel):
@@ -39,20 +42,26 @@ class VadOptions(BaseModel):
 
 
 class RecognitionItem(bentoml.IODescriptor):
-    """One utterance to recognise."""
+    """One utterance to recognise. ``hotwords`` have weights from 1 to 100."""
 
     model: str
     pcm: np.ndarray
+    hotwords: dict[str, int] = Field(default={})
+    request_id: str = Field(default_factory=logs.request_id.get)
 
 
 class Recognition(BaseModel):
-    """Tokens of one utterance; the lists run in parallel, times are ms from the start of the utterance."""
+    """Tokens of one utterance; the lists run in parallel, times are ms from the start of the utterance.
+
+    ``unbiased`` are the hotwords that had no effect: the model's vocabulary cannot write them.
+    """
 
     tokens: list[str] = []
     ids: list[int] = []
     starts_ms: list[int] = []
     ends_ms: list[int] = []
     logprobs: list[float] = []
+    unbiased: list[str] = []
     batch_size: int = 1
     error: str | None = None
 
@@ -62,6 +71,7 @@ class PunctuationItem(BaseModel):
 
     model: str
     tokens: list[str]
+    request_id: str = Field(default_factory=logs.request_id.get)
 
 
 class Punctuation(BaseModel):
@@ -69,3 +79,70 @@ class Punctuation(BaseModel):
 
     marks: list[str] = []
     error: str | None = None
+
+
+class EmbeddingItem(bentoml.IODescriptor):
+    """One utterance whose voices are wanted."""
+
+    model: str
+    pcm: np.ndarray
+    request_id: str = Field(default_factory=logs.request_id.get)
+
+
+class Embedding(bentoml.IODescriptor):
+    """The voice in every window of an utterance; times are ms from its start.
+
+    ``vectors`` has a row for each window. Too little speech to tell a voice by gives no windows.
+    """
+
+    starts_ms: list[int] = Field(default_factory=list)
+    ends_ms: list[int] = Field(default_factory=list)
+    vectors: np.ndarray = Field(default_factory=lambda: np.empty((0, 0), np.float32))
+    error: str | None = None
+
+
+class DiarizationOptions(BaseModel):
+    """How a model's voices are cut into windows and told apart (``diarization_conf`` of its directory).
+
+    Groups of windows whose average cosine similarity is at least ``same_speaker`` are one speaker's; a few windows
+    are a speaker's only if nobody is like them by ``different_speaker``.
+    """
+
+    window_ms: int = 1500
+    hop_ms: int = 750
+    shortest_ms: int = 400
+    same_speaker: float = 0.4
+    different_speaker: float = 0.2
+    most_speakers: int = 15
+
+
+class StreamingItem(bentoml.IODescriptor):
+    """The next audio of a live sentence: any number of samples, also none.
+
+    A session begins with ``is_first`` (which starts it anew where it exists) and ends with ``is_last``, which
+    recognises what is left and frees it; an item may be both. ``punctuate`` asks for marks.
+    """
+
+    model: str
+    session: str
+    pcm: np.ndarray
+    is_first: bool = False
+    is_last: bool = False
+    punctuate: bool = False
+    request_id: str = Field(default_factory=logs.request_id.get)
+
+
+class StreamingResult(BaseModel):
+    """The sentence so far, all of it; the lists run in parallel, times are ms from the session's first sample.
+
+    ``marks`` holds what follows each token, "" for none and for the last token of a sentence that goes on.
+    ``lost``: the session is unknown (never begun, idle for too long, or the runner restarted).
+    """
+
+    tokens: list[str] = []
+    starts_ms: list[int] = []
+    ends_ms: list[int] = []
+    marks: list[str] = []
+    batch_size: int = 0
+    error: str | None = None
+    lost: bool = False

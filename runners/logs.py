@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What the records of the running code are about; several, separated by commas, where a batch has several.
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
 _ROOTS = ("service", "runners")
 
@@ -25,14 +30,24 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def configure(level: str, form: str, request_id: Callable[[], str] = lambda: "-") -> None:
+@contextmanager
+def for_requests(ids: Iterable[str]) -> Iterator[None]:
+    """Names the requests that the block works for in its records."""
+    token = request_id.set(",".join(dict.fromkeys(ids)))
+    try:
+        yield
+    finally:
+        request_id.reset(token)
+
+
+def configure(level: str, form: str) -> None:
     """Sends the project's loggers to standard error; other loggers are left to their owners."""
     handler = logging.StreamHandler(sys.stderr)
     text = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
     handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(text))
 
     def add_request_id(record: logging.LogRecord) -> bool:
-        record.request_id = request_id()
+        record.request_id = request_id.get()
         return True
 
     handler.addFilter(add_request_id)

@@ -6,8 +6,8 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runners import catalog, logs, store
 from runners.settings import RunnerSettings
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runners.engines.funasr_models import ModelDirectory
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
+
 
 # Admission control is the API service's; here nothing may time out or be dropped. The client of a
 # dependency would otherwise close its session every 100 requests and kill the calls in flight.
@@ -40,8 +42,8 @@ def fix_media_types(service: Any) -> None:
 
 
 class Engines:
-    """One engine for each enabled model, loaded at construction. Engines are not thread-safe: a lock
-    guards them where BentoML's one thread per worker doesn't (in-process tests).
+    """One engine for each enabled model that has the part, loaded at construction. Engines are not
+    thread-safe: a lock guards them where BentoML's one thread per worker doesn't (in-process tests).
     """
 
     def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any]) -> None:
@@ -55,16 +57,56 @@ class Engines:
         self._lock = threading.Lock()
         self._engines: dict[str, Any] = {}
         for model_id in settings().enabled_models:
+            model = catalog.models()[model_id]
+            if part not in model.parts:
+                continue
             started = time.monotonic()
-            path = store.find_part(catalog.models()[model_id], part, settings())
+            path = store.find_part(model, part, settings())
             self._engines[model_id] = make(ModelDirectory.read(path), self.device)
             log.info("%s %s: loaded on %s in %.1f s", model_id, part, self.device, time.monotonic() - started)
 
     def get(self, model_id: str) -> Any:
         return self._engines[model_id]
 
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """(model id, engine) of each."""
+        return self._engines.items()
+
     def by_model(self, model_ids: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
         """(engine, positions of its items) for each model of a batch, one at a time."""
         with self._lock:
             for model_id in dict.fromkeys(model_ids):
                 yield self._engines[model_id], [i for i, m in enumerate(model_ids) if m == model_id]
+
+
+def in_band(
+    engines: Engines, items: Sequence[Any], run: Callable[[Any, Sequence[Any]], list[R]], failed: Callable[[str], R]
+) -> list[R]:
+    """Runs items model by model; where a batch fails, each of its items alone, so one cannot fail the others."""
+    results: list[R] = [failed("not computed")] * len(items)
+    for engine, positions in engines.by_model([item.model for item in items]):
+        batch = [items[p] for p in positions]
+        with logs.for_requests(item.request_id for item in batch):
+            log.debug("%s: a batch of %d", type(engine).__name__, len(batch))
+            found = _together_or_alone(engine, batch, run, failed)
+        for position, result in zip(positions, found, strict=True):
+            results[position] = result
+    return results
+
+
+def _together_or_alone(
+    engine: Any, batch: Sequence[Any], run: Callable[[Any, Sequence[Any]], list[R]], failed: Callable[[str], R]
+) -> list[R]:
+    try:
+        return run(engine, batch)
+    except (RuntimeError, ValueError, IndexError) as error:
+        log.warning("a batch of %d failed (%s); its items run alone", len(batch), error)
+    found: list[R] = []
+    for item in batch:
+        with logs.for_requests([item.request_id]):
+            try:
+                found += run(engine, [item])
+            except (RuntimeError, ValueError, IndexError) as alone:
+                log.error("an item failed alone: %s", alone)
+                found.append(failed(f"{type(alone).__name__}: {alone}"))
+    return found

@@ -31,10 +31,20 @@ class RunnerSettings(BaseSettings):
     asr_workers: int = Field(
         default=1, ge=1, le=64, description="Recogniser processes; each loads the models and uses ASR_THREADS threads."
     )
+    asr_enable_lm: bool = Field(
+        default=True,
+        description="Let an n-gram language model choose among what Paraformer finds likely; off where its files are "
+        "missing.",
+    )
     asr_threads: int = Field(default=1, ge=1, le=64, description="Compute threads of each runner process.")
+    streaming_precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto",
+        description="Arithmetic of the live recogniser's linear layers: `fp32`, `bf16`, `int8`, or `auto` "
+        "(bf16 where the CPU multiplies it, else int8; fp32 on a GPU).",
+    )
     modelscope_path: Path = Field(
         default=Path("~/.cache/modelscope/hub/models"),
-        description="ModelScope cache, laid out <org>/<name>/.",
+        description="ModelScope cache, laid out `<org>/<name>/`.",
         validate_default=True,
     )
     hf_home: Path = Field(

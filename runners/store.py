@@ -2,18 +2,26 @@
 
 The order is that one; the first place that holds the part wins. Where nothing does and downloading
 is off or fails, the error names the part, every place looked at and the command that prepares it.
+A Bento's models are the ones it was built with, however many versions the machine's model store has;
+outside a Bento that store is not looked at.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 from runners.catalog import PROJECT_ROOT, Model, Part
 from runners.settings import RunnerSettings
 
 log = logging.getLogger(__name__)
+
+# A directory is taken for a part's if it holds this file.
+_MARKS = {"language_model": "TLG.fst"}
 
 
 class ModelFilesMissingError(RuntimeError):
@@ -25,7 +33,7 @@ def find_part(model: Model, part_name: str, settings: RunnerSettings) -> Path:
     part = model.parts[part_name]
     looked_at: list[str] = []
     for place, directory in _candidates(model, part_name, part, settings):
-        if (directory / "config.yaml").is_file():
+        if (directory / _MARKS.get(part_name, "config.yaml")).is_file():
             log.info("%s %s: found in %s", model.id, part_name, place)
             return directory
         looked_at.append(f"{place}: {directory}")
@@ -54,14 +62,34 @@ def _candidates(model: Model, part_name: str, part: Part, settings: RunnerSettin
             yield "HF_HOME", snapshot
 
 
-def _bento_model(model: Model, part_name: str) -> Iterator[tuple[str, Path]]:
+@functools.cache
+def bento_models() -> dict[str, str]:
+    """Tags of the models of the Bento whose code this is, by name; empty outside a Bento."""
+    description = PROJECT_ROOT.parent / "bento.yaml"
+    if PROJECT_ROOT.name != "src" or not description.is_file():
+        return {}
+    models = yaml.safe_load(description.read_text(encoding="utf-8"))["models"]
+    return {tag.partition(":")[0]: tag for tag in (model["tag"] for model in models)}
+
+
+def bento_model_directory(tag: str) -> Path | None:
+    """Where a model of this Bento lies: in the Bento itself (containers), else in the machine's model store."""
     import bentoml
 
+    inside = PROJECT_ROOT.parent / "models" / tag.replace(":", "/")
+    if inside.is_dir():
+        return inside
     try:
-        stored = bentoml.models.get(f"{model.id}:latest")
+        return Path(bentoml.models.get(tag).path)
     except bentoml.exceptions.NotFound:
-        return
-    yield f"the BentoML model {stored.tag}", Path(stored.path_of(part_name))
+        return None
+
+
+def _bento_model(model: Model, part_name: str) -> Iterator[tuple[str, Path]]:
+    tag = bento_models().get(model.id)
+    if tag is not None:
+        directory = bento_model_directory(tag)
+        yield "this Bento's model", directory / part_name if directory else Path(f"{tag} (not in the model store)")
 
 
 def _download(model: Model, part_name: str, repository: str, settings: RunnerSettings, looked_at: list[str]) -> Path:
@@ -78,12 +106,19 @@ def _download(model: Model, part_name: str, repository: str, settings: RunnerSet
 def _missing(model: Model, part_name: str, looked_at: list[str], why: str) -> ModelFilesMissingError:
     part = model.parts[part_name]
     places = "".join(f"\n  - {place}" for place in looked_at) or " nowhere"
-    command = (
-        f"modelscope download --model {part.repository} --local_dir $MODELSCOPE_PATH/{part.repository}"
-        if part.repository
-        else f"restore the directory {part.directory} of the project"
-    )
     return ModelFilesMissingError(
         f"{model.id} needs its {part_name} part ({part.name}, {part.size_mb} MB) and {why}.\n"
-        f"Looked in:{places}\nTo prepare it on a machine with internet: {command}"
+        f"Looked in:{places}\n{_remedy(model, part)}"
+    )
+
+
+def _remedy(model: Model, part: Part) -> str:
+    if model.id in bento_models():
+        return "Import the Bento's archive again, which carries its models: bentoml import FILE"
+    if not part.repository:
+        return f"Restore the directory {part.directory} of the project."
+    return (
+        f"To fetch it here: modelscope download --model {part.repository} "
+        f"--local_dir $MODELSCOPE_PATH/{part.repository}\n"
+        f"For a closed network, on a machine with internet: python -m scripts.prepare_models {model.id}"
     )

@@ -1,16 +1,19 @@
 """Behind `make bento`: puts models into BentoML's model store and builds a versioned Bento that carries them.
 
 A BentoML model holds one catalog model with its parts in sub-directories (`asr`, `vad`, `punctuation`); its
-version is a hash of its files, so an unchanged model is stored once. The Bento's version is the project's.
+version is a hash of its files, so an unchanged model is stored once, and its metadata has every file's
+SHA-256 (`runners/verify.py` compares). The Bento's version is the project's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import bentoml
@@ -18,36 +21,45 @@ import yaml
 from bentoml.exceptions import NotFound
 from pydantic import ValidationError
 
-from runners import catalog, store
+from runners import catalog, checksums, store
 from runners.catalog import PROJECT_ROOT, Model
 from service.settings import Settings, describe_problems
 
 
 def store_model(model: Model, settings: Settings) -> str:
     """Copies a model's files into the model store unless they are there; returns the tag."""
-    parts = {name: store.find_part(model, name, settings) for name in model.parts}
-    tag = f"{model.id}:{content_hash(parts)}"
+    parts = dict(_parts(model, settings))
+    digests = {
+        f"{part}/{name}": digest
+        for part, directory in parts.items()
+        for name, digest in checksums.of_directory(directory).items()
+    }
+    tag = f"{model.id}:{version_of(digests)}"
     with contextlib.suppress(NotFound):
         bentoml.models.get(tag)
         print(f"{tag} is in the model store")
         return tag
-    with bentoml.models.create(tag, labels={"catalog-id": model.id}) as created:
+    with bentoml.models.create(tag, labels={"catalog-id": model.id}, metadata={"sha256": digests}) as created:
         for name, directory in parts.items():
             shutil.copytree(directory, created.path_of(name), ignore=shutil.ignore_patterns(".*"))
     print(f"{tag} stored ({', '.join(parts)})")
     return tag
 
 
-def content_hash(parts: dict[str, Path]) -> str:
+def _parts(model: Model, settings: Settings) -> Iterator[tuple[str, Path]]:
+    for name in model.parts:
+        try:
+            yield name, store.find_part(model, name, settings)
+        except store.ModelFilesMissingError as error:
+            if name not in catalog.OPTIONAL_PARTS:
+                raise
+            print(f"{model.id} goes without its {name}: {error}")
+
+
+def version_of(digests: dict[str, str]) -> str:
     """Twelve hexadecimal digits that change with any file's name or bytes."""
-    digest = hashlib.sha256()
-    for name, directory in sorted(parts.items()):
-        for path in sorted(p for p in directory.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            digest.update(f"{name}/{path.relative_to(directory)}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while block := file.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()[:12]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def project_version() -> str:
@@ -74,7 +86,11 @@ def build(tags: list[str]) -> bentoml.Bento:
         with contextlib.suppress(NotFound):
             bentoml.delete(f"{config['name']}:{version}")
             print(f"{config['name']}:{version} is built again")
-        return bentoml.bentos.build_bentofile(str(context / "bentofile.yaml"), version=version, build_ctx=scratch)
+        os.chdir(context)  # BentoML reads no file outside the working directory
+        try:
+            return bentoml.bentos.build_bentofile(str(context / "bentofile.yaml"), version=version, build_ctx=scratch)
+        finally:
+            os.chdir(PROJECT_ROOT)
 
 
 def main() -> None:

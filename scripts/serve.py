@@ -27,7 +27,7 @@ import aiohttp
 import psutil
 from pydantic import Field, IPvAnyAddress, ValidationError
 
-from runners import catalog
+from runners import catalog, store
 from service.settings import Settings, describe_problems
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +36,7 @@ _STOP_S = _DRAIN_S + 15  # past it, what is left is killed
 _MARK = "ASR_SERVER_ID"
 _WORKER_MODULE = "_bentoml_impl.worker.service"
 _KEPT_LINES = 200
+_INITIALIZED = re.compile(r"\bService (\w+) initialized")  # said by BentoML when a worker has loaded
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 
 
@@ -60,6 +61,7 @@ class Server:
         self._mark = uuid.uuid4().hex
         self._last_lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._workers: dict[int, str] = {}
+        self._loaded: set[str] = set()
         host, port = str(settings.host), settings.port
         environment = {
             "BENTOML_DO_NOT_TRACK": "True",
@@ -87,6 +89,7 @@ class Server:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._last_lines.append(line)
+            self._loaded.update(_INITIALIZED.findall(line))
             sys.stdout.write(line)
             sys.stdout.flush()
 
@@ -108,7 +111,8 @@ class Server:
                 await asyncio.sleep(0.5)
                 if time.monotonic() - shown >= 5:
                     shown = time.monotonic()
-                    say(f"  still loading, {shown - started:.0f} s")
+                    waiting = sorted(set(self._workers.values()) - self._loaded)
+                    say(f"  still loading, {shown - started:.0f} s: {', '.join(waiting) or 'almost there'}")
 
     def _check_workers(self) -> None:
         alive = {}
@@ -182,6 +186,28 @@ def check_port(settings: LaunchSettings) -> None:
             )
 
 
+def check_models(settings: LaunchSettings) -> None:
+    """Says where each model part is. Ends the process with all that is missing, where nothing may be fetched."""
+    offline = settings.model_copy(update={"allow_model_download": False})
+    missing: list[store.ModelFilesMissingError] = []
+    to_fetch_mb = 0
+    for model in (catalog.models()[name] for name in settings.enabled_models):
+        for name, part in model.parts.items():
+            try:
+                say(f"  {model.id} {name}: {store.find_part(model, name, offline)}")
+            except store.ModelFilesMissingError as error:
+                if name in catalog.OPTIONAL_PARTS:
+                    say(f"  {model.id} {name}: none, goes without")
+                    continue
+                missing.append(error)
+                to_fetch_mb += part.size_mb
+                say(f"  {model.id} {name}: to be fetched, {part.size_mb} MB")
+    if missing and not settings.allow_model_download:
+        sys.exit("\n".join(["The service cannot start.", *map(str, missing)]))
+    if missing:
+        say(f"  fetching {to_fetch_mb} MB from ModelScope to {settings.modelscope_path} first …")
+
+
 def welcome(settings: LaunchSettings, seconds: float) -> str:
     base = f"http://{'localhost' if settings.host.is_unspecified else settings.host}:{settings.port}"
     key = '-H "Authorization: Bearer $API_KEY" ' if settings.api_key else ""
@@ -211,6 +237,7 @@ async def serve(target: str, settings: LaunchSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     say(f"Loading {', '.join(settings.enabled_models)} …")
+    check_models(settings)
     began = time.monotonic()
     server = Server(target, settings)
     exited: asyncio.Task[object] = asyncio.create_task(server.exited())

@@ -5,18 +5,22 @@ from __future__ import annotations
 import bentoml
 
 from runners import logs
+from runners.campplus import CampplusRunner
 from runners.paraformer import ParaformerRunner
+from runners.paraformer_streaming import ParaformerStreamingRunner
 from runners.vad import VadRunner
 from service.app import create_app
 from service.inference import proxies
-from service.observability import request_id
+from service.observability import start_tracing, stop_tracing
 from service.pipeline.transcribe import Limits, Transcriber
 from service.settings import settings
+from service.websocket import install
 
 _settings = settings()
-logs.configure(_settings.log_level, _settings.log_format, request_id.get)
+logs.configure(_settings.log_level, _settings.log_format)
 transcriber = Transcriber(Limits(_settings.max_segment_sec, _settings.max_audio_duration_sec))
 app = create_app(transcriber, _settings)
+install()
 
 
 # One process: admission control counts in it. It computes little; the runners do.
@@ -37,10 +41,17 @@ class ASRService:
 
     vad = bentoml.depends(VadRunner)
     paraformer = bentoml.depends(ParaformerRunner)
+    campplus = bentoml.depends(CampplusRunner)
+    streaming = bentoml.depends(ParaformerStreamingRunner)
 
     def __init__(self) -> None:
+        start_tracing(_settings.otel_exporter_otlp_endpoint)
         self._runners = proxies(self)
         transcriber.bind(self._runners)
 
     async def __is_ready__(self) -> bool:
         return await self._runners.ready()
+
+    @bentoml.on_shutdown
+    def _send_last_spans(self) -> None:
+        stop_tracing()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import contextvars
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import Counter, Gauge, Histogram
 
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
+from runners.logs import request_id
+
+__all__ = ["request_id"]
+
+# Records nothing until there is a collector: `start_tracing`.
+_tracer = trace.get_tracer("asr")
+_collector: list[TracerProvider] = []
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 audio_seconds = Counter("asr_audio_seconds", "Seconds of audio transcribed.", ["model"])
@@ -28,13 +38,58 @@ batch_size = Histogram(
 )
 queue_audio_seconds = Gauge("asr_queue_audio_seconds", "Audio seconds waiting or in work.", multiprocess_mode="livesum")
 queue_requests = Gauge("asr_queue_requests", "Requests waiting or in work.", multiprocess_mode="livesum")
+live_sessions = Gauge("asr_live_sessions", "Live sessions open.", ["protocol"], multiprocess_mode="livesum")
+nearfield_filtered_frames = Counter(
+    "asr_nearfield_filtered_frames", "Frames of 10 ms of live audio that were too quiet to be listened to."
+)
 runner_retries = Counter("asr_runner_retries", "Runner calls repeated after a connection was lost.", ["runner"])
 
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
+    """Times a stage's work item, and makes it a span of its request's trace."""
     started = time.perf_counter()
-    try:
+    with _tracer.start_as_current_span(stage, attributes={"request.id": request_id.get()}):
+        try:
+            yield
+        finally:
+            stage_seconds.labels(stage).observe(time.perf_counter() - started)
+
+
+@contextmanager
+def calling(runner: str) -> Iterator[None]:
+    """The span of a runner call."""
+    with _tracer.start_as_current_span(f"call {runner}", kind=trace.SpanKind.CLIENT):
         yield
-    finally:
-        stage_seconds.labels(stage).observe(time.perf_counter() - started)
+
+
+@contextmanager
+def tracing_request(method: str, path: str, headers: Mapping[str, str]) -> Iterator[None]:
+    """The span of a whole request, below the client's where a ``traceparent`` header names one."""
+    if not _collector:
+        yield
+        return
+    # Nothing of the running context: on a connection that is used again it may be an earlier request's.
+    parent = propagate.extract(headers, context=Context())
+    attributes = {"request.id": request_id.get(), "url.path": path}
+    kind = trace.SpanKind.SERVER
+    with _tracer.start_as_current_span(f"{method} {path}", context=parent, kind=kind, attributes=attributes):
+        yield
+
+
+def start_tracing(collector: str) -> None:
+    """Sends spans to an OpenTelemetry collector, OTLP over HTTP; "" for no tracing."""
+    if not collector:
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "asr-service"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")))
+    trace.set_tracer_provider(provider)
+    _collector.append(provider)
+
+
+def stop_tracing() -> None:
+    """Sends what has not been sent."""
+    for provider in _collector:
+        provider.shutdown()

@@ -48,6 +48,24 @@ class Settings(RunnerSettings):
         "cloud itself answers (`cloud`).",
     )
 
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        description="OpenTelemetry collector that takes traces (OTLP over HTTP), for example http://collector:4318; "
+        "empty: no tracing.",
+    )
+    max_live_sessions: int = Field(
+        default=200, gt=0, description="Live sessions at a time; past it a start is refused as one request too many."
+    )
+    live_idle_timeout_sec: float = Field(
+        default=10, gt=0, description="How long a live client may send nothing before its connection is closed."
+    )
+    asr_enable_nearfield_filter: bool = Field(
+        default=True, description="Keep distant speech and background sound out of live recognition."
+    )
+    asr_nearfield_rms_threshold: float = Field(
+        default=0.01, ge=0, le=1, description="Loudness (RMS of full scale 1) below which live sound counts as distant."
+    )
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:

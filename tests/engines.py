@@ -10,7 +10,9 @@ from typing import Any
 # One model pack for every test of the process, whatever the caller's environment says.
 os.environ["ENABLED_MODELS"] = "demo"
 
+from runners.campplus import CampplusRunner
 from runners.paraformer import ParaformerRunner
+from runners.paraformer_streaming import ParaformerStreamingRunner
 from runners.vad import VadRunner
 from service.inference import Runners
 
@@ -29,10 +31,10 @@ class AsyncProxy:
 
 
 @functools.cache
-def runner_instances() -> tuple[Any, Any]:
-    return VadRunner(), ParaformerRunner()
+def runner_instances() -> tuple[Any, Any, Any, Any]:
+    return VadRunner(), ParaformerRunner(), CampplusRunner(), ParaformerStreamingRunner()
 
 
 def in_process_runners() -> Runners:
-    vad, paraformer = runner_instances()
-    return Runners(AsyncProxy(vad), AsyncProxy(paraformer))
+    vad, paraformer, campplus, streaming = map(AsyncProxy, runner_instances())
+    return Runners(vad, paraformer, campplus, streaming=streaming)

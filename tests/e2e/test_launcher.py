@@ -71,6 +71,7 @@ def test_sigterm_lets_a_request_finish_and_leaves_no_process(launch: type[Launch
     launched = launch()
     launched.wait_until_ready()
     assert f"http://127.0.0.1:{launched.port}/docs" in "".join(launched.lines)
+    assert "  paraformer-demo vad: " in "".join(launched.lines)
     assert "demo pack" in "".join(launched.lines)
     answers = []
 
@@ -106,6 +107,23 @@ def test_a_runner_that_cannot_start_ends_the_start_with_its_message(launch: type
     reason = output.partition("The service did not start: ")[2]
     assert "StubRunner" in reason
     assert "stub needs its asr part.\nLooked in:\n  - nowhere" in reason
+
+
+def test_everything_that_is_missing_is_said_before_anything_is_started(launch: type[Launched]) -> None:
+    nowhere = {"MODELSCOPE_PATH": "/nowhere/ms", "HF_HOME": "/nowhere/hf"}
+    launched = launch(ENABLED_MODELS="paraformer-large", ALLOW_MODEL_DOWNLOAD="false", **nowhere)
+    code, output = launched.end()
+    assert code == 1
+    for part in ("asr", "vad", "punctuation"):
+        assert f"paraformer-large needs its {part} part" in output
+    assert "modelscope download --model iic/" in output
+    assert "python -m scripts.prepare_models paraformer-large" in output
+
+
+def test_a_wrong_setting_is_one_line_and_starts_nothing(launch: type[Launched]) -> None:
+    code, output = launch(MAX_SEGMENT_SEC="1").end()
+    assert code == 2
+    assert output == "wrong setting: MAX_SEGMENT_SEC Input should be greater than or equal to 5\n"
 
 
 def test_a_port_in_use_is_one_line(launch: type[Launched]) -> None:

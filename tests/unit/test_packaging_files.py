@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from runners.catalog import PROJECT_ROOT
+from scripts import configuration_docs
 from scripts.bento import project_version
 from scripts.env_example import render
 from scripts.serve import LaunchSettings
@@ -25,6 +26,14 @@ def pins(name: str) -> set[str]:
 
 def test_env_example_lists_every_setting_with_its_description_and_default() -> None:
     assert read(".env.example") == render(), "run: .venv/bin/python -m scripts.env_example"
+
+
+@pytest.mark.parametrize("language", [configuration_docs.ENGLISH, configuration_docs.CHINESE])
+def test_the_configuration_pages_list_every_setting(language: configuration_docs.Language) -> None:
+    made = configuration_docs.render(language)
+    assert read(language.path) == made, "run: .venv/bin/python -m scripts.configuration_docs"
+    for name in LaunchSettings.model_fields:
+        assert f"| `{name.upper()}` |" in made
 
 
 def test_every_setting_has_a_description() -> None:

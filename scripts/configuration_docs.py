@@ -1,0 +1,120 @@
+"""Writes docs/configuration.md and docs/zh/configuration.md from the settings: every variable and its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pydantic.fields import FieldInfo
+
+from runners.catalog import PROJECT_ROOT
+from scripts.env_example import default_text
+from scripts.serve import LaunchSettings
+from service.settings import Settings
+
+
+class Language(NamedTuple):
+    path: str
+    intro: str
+    launcher: str
+    header: str
+
+
+ENGLISH = Language(
+    "docs/configuration.md",
+    """# Configuration
+
+Every setting is an environment variable. A file `.env` in the working directory may hold them too; the environment
+wins, and what a Bento was built with (`bento.env`: its models, no downloads) gives way to both. A wrong value stops the
+start with a line that names the variable, before any model is loaded:
+
+```
+$ MAX_SEGMENT_SEC=1 make serve
+wrong setting: MAX_SEGMENT_SEC Input should be greater than or equal to 5
+```
+
+With several processes or machines (see [deployment](deployment.md)) all of them get the same variables.
+[.env.example](../.env.example) has them all, to copy. This page is made by `python -m scripts.configuration_docs`.
+""",
+    "## Of `make serve` only\n\nIn a container the port is `PORT`, too; `make serve` takes `ENABLED_MODELS=demo` "
+    "for its default.\n",
+    "| variable | default | |\n| --- | --- | --- |\n",
+)
+CHINESE = Language(
+    "docs/zh/configuration.md",
+    """# 配置
+
+每项设置都是一个环境变量，也可以写在工作目录的 `.env` 文件里；环境变量优先，二者都优先于 Bento 自带的设置
+（`bento.env`：它的模型、不下载）。值有误时，服务在加载模型之前就停下，并指出是哪个变量：
+
+```
+$ MAX_SEGMENT_SEC=1 make serve
+wrong setting: MAX_SEGMENT_SEC Input should be greater than or equal to 5
+```
+
+有多个进程或多台机器时（见[部署](deployment.md)），全部使用同样的变量。[.env.example](../../.env.example) 列出了
+所有变量，可以直接复制。本页由 `python -m scripts.configuration_docs` 生成。
+""",
+    "## 仅用于 `make serve`\n\n容器里的端口也是 `PORT`；`make serve` 的 `ENABLED_MODELS` 默认为 `demo`。\n",
+    "| 变量 | 默认值 | |\n| --- | --- | --- |\n",
+)
+
+_IN_CHINESE = {
+    "enabled_models": "要加载的模型：`auto`（本机能运行的）、`all`、`demo`（封闭词表的演示包），或用逗号分隔的"
+    "模型 id。",
+    "asr_batch_size": "识别器一次最多计算多少段语音（GPU 4，CPU 2）。",
+    "asr_workers": "识别进程数；每个进程各自加载模型，使用 ASR_THREADS 个线程。",
+    "asr_enable_lm": "用 n-gram 语言模型在 Paraformer 的候选中选择；缺少其文件时不启用。",
+    "asr_threads": "每个 runner 进程的计算线程数。",
+    "streaming_precision": "实时识别器线性层的运算精度。",
+    "modelscope_path": "ModelScope 缓存，目录结构为 `<org>/<name>/`。",
+    "hf_home": "Hugging Face 缓存。",
+    "model_paths": "明确指定的模型目录：`id=目录,…`，id 是模型或仓库的 id（例如 "
+    "`paraformer-large=/models/paraformer`）。",
+    "allow_model_download": "启动时从 ModelScope 下载缺少的模型；封闭网络里设为 false。",
+    "log_level": "日志级别。识别文本和提示词只出现在 DEBUG 级别。",
+    "log_format": "每条日志是一行文本，还是一个 JSON 对象。",
+    "otel_exporter_otlp_endpoint": "接收链路追踪的 OpenTelemetry collector（OTLP over HTTP），例如 "
+    "http://collector:4318；留空则不追踪。",
+    "api_key": "客户端可以使用的密钥，用逗号分隔；留空则不需要密钥。",
+    "max_audio_size": "最大的音频文件：MB 数，或带单位的数（`500KB`、`2GB`）。",
+    "max_audio_duration_sec": "最长的录音（秒）；防止解压炸弹。",
+    "max_segment_sec": "转写结果中一段的最大时长（秒）。",
+    "max_queue_audio_sec": "等待或处理中的音频总秒数上限；超过后请求得到 429 和 Retry-After。",
+    "allow_private_audio_urls": "允许 `audio_address` 访问回环、内网和链路本地地址。",
+    "audio_url_timeout_sec": "获取一个 `audio_address` 最多用多少秒。",
+    "aliyun_status_style": "阿里云 REST API 成功时的 `status`：200（`http`），或者像云上那样为 20000000（`cloud`）。",
+    "max_live_sessions": "同时进行的实时会话上限；超过后拒绝新的会话。",
+    "live_idle_timeout_sec": "实时客户端多少秒不发送任何内容后关闭连接。",
+    "asr_enable_nearfield_filter": "在实时识别中滤除远处的说话声和背景声。",
+    "asr_nearfield_rms_threshold": "实时声音的响度（RMS，满刻度为 1）低于此值视为远场。",
+    "host": "监听地址；127.0.0.1 表示仅本机。",
+    "port": "监听端口。",
+}
+
+
+def render(language: Language) -> str:
+    """A page's text. KeyError: a setting has no Chinese description yet."""
+    launch = {name: field for name, field in LaunchSettings.model_fields.items() if name not in Settings.model_fields}
+    return (
+        f"{language.intro}\n{language.header}{_rows(language, Settings.model_fields.items())}"
+        f"\n{language.launcher}\n{language.header}{_rows(language, launch.items())}"
+    )
+
+
+def _rows(language: Language, fields: Iterable[tuple[str, FieldInfo]]) -> str:
+    rows = ""
+    for name, field in fields:
+        text = _IN_CHINESE[name] if language is CHINESE else field.description or ""
+        default = default_text(name, field)
+        rows += f"| `{name.upper()}` | {f'`{default}`' if default else ''} | {text.replace('|', '&#124;')} |\n"
+    return rows
+
+
+def main() -> None:
+    for language in (ENGLISH, CHINESE):
+        (PROJECT_ROOT / language.path).write_text(render(language), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
