@@ -4,10 +4,11 @@ BIN := .venv/bin
 MODELS ?= demo
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-slow test-container check models bento container constraints bench clean \
-	demo-speech demo-paraformer demo-vad demo-punctuation demo-speaker demo-evaluate
+	bench-live demo-speech demo-paraformer demo-streaming demo-language-model demo-vad demo-punctuation \
+	demo-realtime-punctuation demo-speaker demo-evaluate
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: .venv/.runtime ## start the service (PORT=8000, HOST=0.0.0.0, ENABLED_MODELS=demo)
 	@exec $(BIN)/python -m scripts.serve
@@ -35,12 +36,16 @@ bento: .venv/.runtime ## a versioned Bento, with MODELS (demo) in BentoML's mode
 # TORCH_INDEX: address of PyTorch's index of CPU builds, for a CPU image of a tenth of the size
 BACKEND ?= docker
 IMAGE ?= asr-service:$(if $(TORCH_INDEX),cpu,gpu)
+# From the root directory: BentoML reads a Bento's Dockerfile template below the working directory only, and puts
+# the Bento into the system's temporary directory first.
 container: ## the newest Bento as a container image (BACKEND=docker, TORCH_INDEX=, IMAGE=asr-service:gpu)
-	@$(BIN)/bentoml containerize asr-service:latest --backend $(BACKEND) --image-tag $(IMAGE) \
+	@cd / && $(CURDIR)/$(BIN)/bentoml containerize asr-service:latest --backend $(BACKEND) --image-tag $(IMAGE) \
 		$(if $(TORCH_INDEX),--opt build-arg=UV_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(ARGS)
 
 bench: .venv/.dev ## throughput and cost of the served API (ARGS for its options)
 	@$(BIN)/python -m scripts.bench.offline $(ARGS)
+bench-live: .venv/.dev ## latency and cost of live clients of the served API (ARGS for its options)
+	@$(BIN)/python -m scripts.bench.live $(ARGS)
 
 # Versions that still fit are kept; UPGRADE=--upgrade takes the newest. One lock for every supported Python.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url $(UPGRADE)
@@ -53,10 +58,16 @@ demo-speech: .venv/.dev ## demo pack, step 1: synthesise the corpus (needs espea
 	@$(BIN)/python -m scripts.demo.synthesize
 demo-paraformer: .venv/.dev ## demo pack: train the recogniser
 	@$(BIN)/python -m scripts.demo.train_paraformer
+demo-streaming: .venv/.dev ## demo pack: train the live recogniser, from the recogniser
+	@$(BIN)/python -m scripts.demo.train_paraformer_streaming
+demo-language-model: .venv/.dev ## demo pack: count the n-gram language model
+	@$(BIN)/python -m scripts.demo.train_language_model
 demo-vad: .venv/.dev ## demo pack: train the voice activity detector
 	@$(BIN)/python -m scripts.demo.train_vad
 demo-punctuation: .venv/.dev ## demo pack: train the punctuation model
 	@$(BIN)/python -m scripts.demo.train_punctuation
+demo-realtime-punctuation: .venv/.dev ## demo pack: train the punctuation of partial text
+	@$(BIN)/python -m scripts.demo.train_punctuation --realtime
 demo-speaker: .venv/.dev ## demo pack: train the speaker model (makes its own speech)
 	@$(BIN)/python -m scripts.demo.train_speaker
 demo-evaluate: .venv/.dev ## demo pack: the table of its accuracy

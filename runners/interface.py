@@ -13,6 +13,10 @@ from pydantic import BaseModel, Field
 from runners import logs
 
 
+def _current_request_id() -> str:
+    return logs.request_id.get()
+
+
 class VadBlock(bentoml.IODescriptor):
     """Audio with its surroundings. ``context_frames`` frames of 10 ms at its start and, unless ``is_last``,
     ``VadOptions.lookahead_frames`` at its end are there to be looked at and get no score.
@@ -22,7 +26,7 @@ class VadBlock(bentoml.IODescriptor):
     pcm: np.ndarray
     context_frames: int
     is_last: bool
-    request_id: str = Field(default_factory=logs.request_id.get)
+    request_id: str = Field(default_factory=_current_request_id)
 
 
 class VadOptions(BaseModel):
@@ -41,13 +45,33 @@ class VadOptions(BaseModel):
     lookahead_frames: int
 
 
+class VadNetwork(bentoml.IODescriptor):
+    """The weights of a FSMN-VAD, to score live audio without a call; layers are stacked on the first axis.
+
+    Weights are (inputs, outputs), ``taps`` (layers, oldest frame first, size) are ``tap_stride`` frames apart;
+    the input is ``stacked_frames`` neighbouring frames of log-mel energies, not normalised.
+    """
+
+    stacked_frames: int
+    tap_stride: int
+    silence_outputs: list[int]
+    in_weight: np.ndarray
+    in_bias: np.ndarray
+    project: np.ndarray
+    taps: np.ndarray
+    expand: np.ndarray
+    expand_bias: np.ndarray
+    out_weight: np.ndarray
+    out_bias: np.ndarray
+
+
 class RecognitionItem(bentoml.IODescriptor):
     """One utterance to recognise. ``hotwords`` have weights from 1 to 100."""
 
     model: str
     pcm: np.ndarray
     hotwords: dict[str, int] = Field(default={})
-    request_id: str = Field(default_factory=logs.request_id.get)
+    request_id: str = Field(default_factory=_current_request_id)
 
 
 class Recognition(BaseModel):
@@ -71,7 +95,7 @@ class PunctuationItem(BaseModel):
 
     model: str
     tokens: list[str]
-    request_id: str = Field(default_factory=logs.request_id.get)
+    request_id: str = Field(default_factory=_current_request_id)
 
 
 class Punctuation(BaseModel):
@@ -86,7 +110,7 @@ class EmbeddingItem(bentoml.IODescriptor):
 
     model: str
     pcm: np.ndarray
-    request_id: str = Field(default_factory=logs.request_id.get)
+    request_id: str = Field(default_factory=_current_request_id)
 
 
 class Embedding(bentoml.IODescriptor):
@@ -129,7 +153,7 @@ class StreamingItem(bentoml.IODescriptor):
     is_first: bool = False
     is_last: bool = False
     punctuate: bool = False
-    request_id: str = Field(default_factory=logs.request_id.get)
+    request_id: str = Field(default_factory=_current_request_id)
 
 
 class StreamingResult(BaseModel):

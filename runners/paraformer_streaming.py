@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import bentoml
 
 from runners import logs
 from runners.draining import outlive_service
+from runners.gathering import Gatherer
 from runners.interface import StreamingItem, StreamingResult
 from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from runners.engines.paraformer_streaming import ParaformerStreamingEngine
 
 log = logging.getLogger(__name__)
+# A step of more costs about as much per session, and makes each of them wait longer.
+_MOST_AT_ONCE = 32
 
 
 # One process: it holds the sessions.
@@ -40,11 +44,15 @@ class ParaformerStreamingRunner:
         self._engines = Engines("streaming", make)
         for model_id, engine in self._engines.items():
             engine.punctuation = punctuators.get(model_id)
+        self._gathered = Gatherer(self._step, _MOST_AT_ONCE)
         outlive_service()
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=60_000)
-    def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
+    @bentoml.api
+    async def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
         """Advances each item's session by its audio; the sentence so far of each."""
+        return await self._gathered(items)
+
+    def _step(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
         known = dict(self._engines.items())
         results = [StreamingResult(error=f"{item.model} has no streaming recogniser") for item in items]
         served = [i for i, item in enumerate(items) if item.model in known]
@@ -66,7 +74,7 @@ class ParaformerStreamingRunner:
     @bentoml.api
     def sessions(self) -> int:
         """Live sessions now."""
-        return sum(len(engine) for _, engine in self._engines.items())
+        return sum(len(engine) for engine, _ in self._engines.by_model([m for m, _ in self._engines.items()]))
 
 
 fix_media_types(ParaformerStreamingRunner)

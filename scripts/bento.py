@@ -108,7 +108,7 @@ Built {bento.tag} with {", ".join(tags)}.
   Serve it            .venv/bin/bentoml serve {bento.tag}
   Take it elsewhere   .venv/bin/bentoml export {bento.tag} {bento.tag.name}-{bento.tag.version}.bento
                       bentoml import {bento.tag.name}-{bento.tag.version}.bento   (models included)
-  As a container      .venv/bin/bentoml containerize {bento.tag}""")
+  As a container      make container""")
 
 
 if __name__ == "__main__":

@@ -216,12 +216,15 @@ def welcome(settings: LaunchSettings, seconds: float) -> str:
         f"Ready after {seconds:.0f} s: {base}",
         f"  API documentation  {base}/docs",
         f"  Try it             curl {base}/v1/audio/transcriptions {key}-F file=@speech.wav",
+        f"  Try it live        {base}/ws/v1/asr/test",
         f"  Models             {', '.join(settings.enabled_models)}",
     ]
     if all(catalog.models()[name].demo for name in settings.enabled_models):
+        large = catalog.models()["paraformer-large"]
+        size_gb = sum(part.size_mb for part in large.parts.values()) / 1000
         lines += [
             "This is the demo pack: tiny models that know a closed vocabulary of synthetic Mandarin and nothing else.",
-            "For real speech: ENABLED_MODELS=paraformer-large make serve   (fetches 1.2 GB once; auto chooses for you)",
+            f"For real speech: ENABLED_MODELS={large.id} make serve   (fetches {size_gb:.1f} GB once; auto chooses for you)",
         ]
     return "\n".join([*lines, "Stop with Ctrl-C.", ""])
 

@@ -114,7 +114,7 @@ class Runners:
         item = EmbeddingItem(model=model, pcm=pcm)
         with observability.timed("embed"):
             results = await _call("campplus", lambda: self._campplus.embed([item]))
-        result = Embedding.model_validate(results[0])
+        result: Embedding = Embedding.model_validate(results[0])
         if result.error is not None:
             log.error("the voices of an utterance of %.1f s failed: %s", len(pcm) / 16_000, result.error)
             raise RecognitionFailed("telling speakers apart failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 from typing import Any
 
@@ -27,7 +28,12 @@ class AsyncProxy:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._runner, name)
-        return lambda *args: asyncio.to_thread(method, *args)
+
+        async def call(*args: Any) -> Any:
+            found = await asyncio.to_thread(method, *args)
+            return await found if inspect.isawaitable(found) else found
+
+        return call
 
 
 @functools.cache

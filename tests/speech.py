@@ -21,6 +21,7 @@ class Sentence:
     text: str
     start_s: float
     end_s: float
+    speaker: int | None = None
 
 
 @dataclass(frozen=True)

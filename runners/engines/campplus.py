@@ -121,6 +121,6 @@ def _stretches(features: Tensor) -> list[tuple[int, int]]:
 
 def _fastest_type(device: str) -> torch.dtype:
     """Half the time in bfloat16 where the CPU multiplies it; the vectors point the same way to four digits."""
-    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():  # type: ignore[no-untyped-call]
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return torch.float32

@@ -86,8 +86,8 @@ class Network:
         x = self._first(x.contiguous(memory_format=torch.channels_last)).relu_()
         for first, second, shortcut in self._residual:
             x = second(first(x).relu_()).add_(shortcut(x)).relu_()
-        x = self._last(x).relu_()
-        return x.flatten(1, 2)
+        encoded: Tensor = self._last(x).relu_()
+        return encoded.flatten(1, 2)
 
     @staticmethod
     def _run(block: _Block, x: Tensor) -> Tensor:
@@ -135,8 +135,9 @@ class Network:
         )
 
     def _conv2d(self, conv: Any, norm: Any) -> nn.Module:
-        fused = fuse_conv_bn_eval(conv, norm)
-        return fused.to(device=self._device, dtype=self._dtype, memory_format=torch.channels_last)
+        fused: nn.Module = fuse_conv_bn_eval(conv, norm)
+        fused.to(device=self._device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fused
 
     def _cast(self, affine: _Affine) -> _Affine:
         return _Affine(*map(self._tensor, affine))

@@ -27,17 +27,17 @@ class Int8Linear(torch.nn.Module):
         rows = x.flatten(0, -2)
         scale = rows.abs().amax(1, keepdim=True).div_(127).clamp_min_(1e-9)
         products = torch._int_mm(torch.mul(rows, scale.reciprocal()).round_().to(torch.int8), self._weight)
-        return torch.addcmul(self._bias, products * scale, self._scale).unflatten(0, x.shape[:-1])
+        return torch.addcmul(self._bias, products * scale, self._scale).reshape(*x.shape[:-1], self.out_features)
 
 
 def fastest_precision(device: str) -> Precision:
     """The arithmetic that costs least on this machine without changing what is recognised."""
     if device != "cpu":
         return "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "int8"  # type: ignore[no-untyped-call]
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "int8"
 
 
-def with_precision(module: torch.nn.Module, precision: Precision) -> torch.nn.Module:
+def with_precision(module: torch.nn.Module, precision: Precision) -> None:
     """Converts the module's linear layers in place; those in bf16 expect bfloat16 and give it."""
     for name, child in module.named_children():
         if not isinstance(child, torch.nn.Linear):
@@ -46,4 +46,3 @@ def with_precision(module: torch.nn.Module, precision: Precision) -> torch.nn.Mo
             child.bfloat16()
         elif precision == "int8":
             setattr(module, name, Int8Linear(child))
-    return module

@@ -25,9 +25,9 @@ class StreamingNetwork:
     """Encoder, predictor and decoder of FunASR's ParaformerStreaming."""
 
     def __init__(self, model: Any, precision: Precision) -> None:
-        self._encoder = with_precision(model.encoder, precision)
-        self._decoder = with_precision(model.decoder, precision)
-        self._predictor = model.predictor
+        self._encoder, self._decoder, self._predictor = model.encoder, model.decoder, model.predictor
+        for part in (self._encoder, self._decoder):
+            with_precision(part, precision)
         self._linear_type = torch.bfloat16 if precision == "bf16" else torch.float32
         self.keys_type = torch.float32 if precision == "fp32" else torch.bfloat16
         self._layers: list[Any] = [*self._encoder.encoders0, *self._encoder.encoders]
@@ -51,7 +51,8 @@ class StreamingNetwork:
         padding = _padding(lengths, frames.shape[1])
         mask = _mask(torch.cat([_padding(torch.tensor(known, device=frames.device), past), padding], 1))
         shorter = padding[..., None] if padding.any() else None
-        x, found = frames, []
+        x: torch.Tensor = frames
+        found: list[torch.Tensor] = []
         for index, layer in enumerate(self._layers):
             attention = layer.self_attn
             q, k, v = attention.linear_q_k_v(layer.norm1(x).to(self._linear_type)).chunk(3, -1)
@@ -82,9 +83,9 @@ class StreamingNetwork:
         predictor = self._predictor
         local = torch.relu(predictor.cif_conv1d(predictor.pad(encoded.transpose(1, 2)))).transpose(1, 2)
         alphas = torch.sigmoid(predictor.cif_output(local))[..., 0]
-        alphas = torch.relu(alphas * predictor.smooth_factor - predictor.noise_threshold).cpu().numpy()
+        alphas = torch.relu(alphas * predictor.smooth_factor - predictor.noise_threshold)
         found = []
-        for row, length, is_final, weight in zip(alphas, lengths, final, weights, strict=True):
+        for row, length, is_final, weight in zip(alphas.cpu().numpy(), lengths, final, weights, strict=True):
             seen = row[:length] if is_final else row[:CHUNK]
             tail = [np.float32(predictor.tail_threshold)] if is_final else []
             found.append(_fire([weight, *seen, *tail], np.float32(predictor.threshold)))
@@ -171,7 +172,7 @@ def _mask(hidden: torch.Tensor) -> torch.Tensor | None:
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     """(batch, time, width) -> (batch, heads, time, size)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def _convolve(attention: Any, x: torch.Tensor) -> torch.Tensor:

@@ -114,7 +114,8 @@ def write_campplus(out: Path) -> None:
     weights = "campplus_cn_common.bin"
     write_directory(out, CAMPPLUS, "speaker-verification", [], {"init_param": weights})
     torch.manual_seed(0)
-    model: Any = ModelDirectory.read(out).build(load_weights=False).train()
+    config = CAMPPLUS["model_conf"] | {"memory_efficient": False}  # which is about gradients
+    model: Any = ModelDirectory.read(out).build(load_weights=False, model_conf=config).train()
     with torch.no_grad():  # normalisations that fit the weights
         for _ in range(10):
             model(torch.randn(4, 100, 80))

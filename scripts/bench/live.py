@@ -67,7 +67,7 @@ class Client:
             await socket.send_str(self._message("StopTranscription"))
             await listening
 
-    async def _speak(self, socket: aiohttp.ClientWebSocketResponse, pcm: np.ndarray) -> None:
+    async def _speak(self, socket: aiohttp.ClientWebSocketResponse[bool], pcm: np.ndarray) -> None:
         samples = FRAME_MS * 16
         began = time.perf_counter()
         for number in range(int(self._seconds * 1000 / FRAME_MS)):
@@ -77,7 +77,7 @@ class Client:
             self._sent_at.append(time.perf_counter())
             await socket.send_bytes(frame.tobytes())
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         async for message in socket:
             now = time.perf_counter()
             event = json.loads(message.data)

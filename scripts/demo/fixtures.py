@@ -26,6 +26,18 @@ _FIXED = {
     "meeting": ("会议改到下周五下午两点。", "f4"),
     "service": ("好的，请稍等。", "m2"),
 }
+# Who says what in a talk of three.
+_SPEAKERS = (Voice("m7", 165, 42), Voice("Alicia", 175, 55), Voice("zac", 170, 50))
+_TALK = (
+    (0, "欢迎使用语音服务。"),
+    (1, "广州周末天气怎么样？"),
+    (0, "今天下午有雾，注意安全。"),
+    (2, "他们想去重庆旅行。"),
+    (1, "请把订单交给陈女士。"),
+    (2, "现在开始看书。"),
+    (0, "你正在学习中文。"),
+    (1, "你们住在北京。"),
+)
 _LEVEL = np.float32(0.5)
 
 
@@ -43,8 +55,12 @@ def main() -> None:
     rng = random.Random("fixtures")
     truth: dict[str, dict[str, object]] = {}
 
-    def write(name: str, sentences: list[tuple[str, Voice]], pause_s: tuple[float, float]) -> None:
-        waves, spans, position = [silence(0.4)], [], int(0.4 * SAMPLE_RATE_HZ)
+    def write(
+        name: str, sentences: list[tuple[str, Voice]], pause_s: tuple[float, float], rng: random.Random = rng
+    ) -> list[dict[str, object]]:
+        """Writes a recording; returns what is known of its sentences, to add to."""
+        waves, position = [silence(0.4)], int(0.4 * SAMPLE_RATE_HZ)
+        spans: list[dict[str, object]] = []
         for text, voice in sentences:
             wave, pause = speak(text, voice), silence(rng.uniform(*pause_s))
             spans.append({"text": text, "start_s": position / 16_000, "end_s": (position + len(wave)) / 16_000})
@@ -53,6 +69,7 @@ def main() -> None:
         recording = _recording(waves, rng)
         soundfile.write(out / f"{name}.flac", recording, SAMPLE_RATE_HZ, subtype="PCM_16")
         truth[name] = {"duration_s": len(recording) / SAMPLE_RATE_HZ, "sentences": spans}
+        return spans
 
     for name, (text, variant) in _FIXED.items():
         write(name, [(text, Voice(variant))], (0.5, 0.5))
@@ -72,6 +89,9 @@ def main() -> None:
     write("long-pause", pauses, (4.0, 4.0))
     # a name that is heard as other characters, unless it is a hotword
     write("hotword", [("给陈书文打电话。", Voice("Alicia"))], (0.5, 0.5))
+    talk = write("speakers", [(text, _SPEAKERS[i]) for i, text in _TALK], (0.3, 1.2), random.Random("speakers"))
+    for span, (speaker, _) in zip(talk, _TALK, strict=True):
+        span["speaker"] = speaker
     (out / "truth.json").write_text(json.dumps(truth, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     size_kb = sum(f.stat().st_size for f in out.iterdir()) // 1024
     print(f"{len(truth)} recordings, {sum(float(str(t['duration_s'])) for t in truth.values()):.0f} s, {size_kb} KB")

@@ -6,6 +6,8 @@ What is too little to be a speaker joins the voice it is most like.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -87,8 +89,9 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.maximum(norms, np.float32(1e-9))  # type: ignore[no-any-return]
 
 
-def _relabel(labels: NDArray[np.int_]) -> NDArray[np.int_]:
-    return np.unique(labels, return_inverse=True)[1].reshape(-1)
+def _relabel(labels: NDArray[np.integer[Any]]) -> NDArray[np.int_]:
+    relabelled: NDArray[np.int_] = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    return relabelled
 
 
 def _in_order_of_appearance(labels: NDArray[np.int_]) -> NDArray[np.int_]:

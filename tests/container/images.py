@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,15 +39,15 @@ def why_not() -> str:
     return "" if sys.version_info[:2] == (3, 11) else "the base has Python 3.11, this is another"
 
 
-def run(*command: str, timeout_s: float = 1800, **environment: str) -> str:
+def run(*command: str, cwd: Path = PROJECT_ROOT, **environment: str) -> str:
     result = subprocess.run(
         command,
         env={**os.environ, **environment},
-        cwd=PROJECT_ROOT,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout_s,
+        timeout=1800,
         check=False,
     )
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout[-6000:]}"
@@ -84,7 +84,8 @@ def containerize(tag: str, image: str, home: Path) -> None:
     arguments = [argument for option in options for argument in ("--opt", option)]
     command = [sys.executable, "-m", "bentoml", "containerize", tag, "--backend", "buildah", "--image-tag", image]
     # Docker's format has a HEALTHCHECK, the OCI's has not.
-    run(*command, *arguments, BENTOML_HOME=str(home), BUILDAH_FORMAT="docker", BENTOML_DO_NOT_TRACK="True")
+    settings = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "BUILDAH_FORMAT": "docker"}
+    run(*command, *arguments, cwd=Path("/"), **settings)
 
 
 def inspect(image: str) -> dict[str, Any]:
@@ -131,6 +132,17 @@ class Container:
     def _assignments(self) -> list[str]:
         return [f"{name}={value}" for name, value in self.environment.items()]
 
+    def inside_network(self, url: str) -> str:
+        """The status that a GET answers where the container's network is; what went wrong otherwise."""
+        get = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=5).status)"
+        if not psutil.Process(self.runtime.pid).children():
+            return "not started"
+        enter = ["nsenter", "--target", str(self.first.pid), "--net"]
+        result = subprocess.run(
+            [*enter, sys.executable, "-c", get], capture_output=True, text=True, timeout=60, check=False
+        )
+        return result.stdout + result.stderr
+
     def stop(self) -> int:
         """SIGTERM to process 1; returns its exit code."""
         self.first.send_signal(signal.SIGTERM)
@@ -143,6 +155,7 @@ def running(image: str, folder: Path, *command: str, network: bool = True, **env
     settings = inspect(image)
     name = run("buildah", "from", image).split()[-1]
     root = Path(run("buildah", "mount", name).strip())
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")  # as a runtime does
     user = settings["User"]
     uid = next(
         int(line.split(":")[2]) for line in (root / "etc/passwd").read_text().splitlines() if line.split(":")[0] == user
@@ -183,6 +196,6 @@ def running(image: str, folder: Path, *command: str, network: bool = True, **env
         run("buildah", "rm", name)
 
 
-def remove(images: Mapping[str, str] | list[str]) -> None:
+def remove(*images: str) -> None:
     for image in images:
         subprocess.run(["buildah", "rmi", "--force", image], capture_output=True, check=False)

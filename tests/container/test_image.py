@@ -40,7 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         print(f"\nsizes in MB: base {images.size_mb(images.BASE)}, image {images.size_mb(IMAGE)}", flush=True)
         yield IMAGE
     finally:
-        images.remove([IMAGE, images.BASE])
+        images.remove(IMAGE, images.BASE)
 
 
 @pytest.fixture
@@ -113,29 +113,27 @@ def test_sigterm_lets_requests_finish(container: Container) -> None:
     deadline = time.monotonic() + 30
     while not re.search(r"asr_queue_requests(\{.*\})? [1-4]", httpx.get("http://127.0.0.1:18765/metrics").text):
         assert time.monotonic() < deadline
-    container.stop()
+    assert container.stop() == 0, container.log.read_text()
     for thread in asking:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 4
     assert all(answer.json()["text"] for answer in answers)
 
 
+def test_one_service_runs_alone_as_on_kubernetes(image: str, tmp_path: Path) -> None:
+    address = {"PORT": "18766", "BENTOML_SERVE_SERVICE_NAME": "VadRunner"}
+    with images.running(image, tmp_path, "start-http-server", **address) as alone:
+        wait_until_ready(alone, "http://127.0.0.1:18766")
+        log = alone.log.read_text()
+        assert "Service VadRunner initialized" in log
+        assert "ParaformerRunner" not in log
+        assert alone.stop() == 0, alone.log.read_text()
+
+
 def test_without_any_network_it_serves_its_own_models(image: str, tmp_path: Path) -> None:
     with images.running(image, tmp_path, network=False) as offline:
         deadline = time.monotonic() + 240
-        probe = ["python", "-c", "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/readyz').status)"]
-        while "200" not in nsenter_net(offline, *probe):
+        while "200" not in offline.inside_network("http://127.0.0.1:8000/readyz"):
             assert time.monotonic() < deadline, offline.log.read_text()
             assert offline.runtime.poll() is None, offline.log.read_text()
             time.sleep(1)
-
-
-def nsenter_net(container: Container, *command: str) -> str:
-    try:
-        inside = container.first.pid
-    except IndexError:
-        return ""
-    result = images.subprocess.run(
-        ["nsenter", "--target", str(inside), "--net", *command], capture_output=True, text=True, check=False
-    )
-    return result.stdout

@@ -46,6 +46,8 @@ def served(
     # what other tests have set for services in their own process is not for this one
     settings = {name.upper() for name in Settings.model_fields} - {"ENABLED_MODELS"}
     inherited = {name: value for name, value in os.environ.items() if name not in settings}
+    # Of two servers with one home, the later deletes the earlier one's metrics.
+    environment.setdefault("BENTOML_HOME", str(log.parent / "bentoml-home"))
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         server = subprocess.Popen(

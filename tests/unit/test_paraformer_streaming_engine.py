@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from runners.interface import StreamingItem, StreamingResult
 from tests.speech import RECORDINGS, Pcm, silence
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"
-SENTENCES = [n for n in sorted(RECORDINGS) if n not in ("dialogue", "long-pause")]
+SENTENCES = [n for n, r in sorted(RECORDINGS.items()) if len(r.sentences) == 1]
 CHUNK = 9600
+torch.set_num_threads(1)  # as in a runner; small steps on more threads mostly wait
 
 
 def make(precision: Any = "fp32", directory: Path = DEMO / "paraformer_streaming", **options: Any) -> Any:
@@ -63,7 +65,7 @@ def what(result: StreamingResult) -> tuple[Any, ...]:
     return result.tokens, result.starts_ms, result.ends_ms, result.error, result.lost
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_sessions_in_one_batch_go_on_as_if_alone(precision: str) -> None:
     engine, rng = make(precision), random.Random(3)
     names = [*SENTENCES[::2], "weather", "weather"]
@@ -315,22 +317,64 @@ def write_small(out: Path) -> None:
     torch.save(model.state_dict(), out / "model.pt")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", ["demo", "small", "full"])
+def texts_of_each_chunk(engine: ParaformerStreamingEngine, recording: Pcm) -> list[str]:
+    results = alone(engine, cut(recording, lambda: CHUNK))
+    known = [0, *(len(r.tokens) for r in results)]
+    return ["".join(r.tokens[n:]) for r, n in zip(results, known, strict=False)]
+
+
+def texts_of_funasrs_class(directory: ModelDirectory, recording: Pcm) -> list[str]:
+    model: Any = directory.build()
+    from funasr.frontends.wav_frontend import WavFrontendOnline
+
+    settings = directory.config["frontend_conf"] | {"cmvn_file": str(directory.path / "am.mvn")}
+    cache: dict[str, Any] = {}
+    texts = []
+    pieces = cut(recording, lambda: CHUNK)
+    for number, piece in enumerate(pieces, 1):
+        results, _ = model.inference(
+            [torch.from_numpy(piece.astype(np.float32) / 32768)],
+            key=["a"],
+            tokenizer=SimpleNamespace(ids2tokens=lambda ids: [directory.tokens[i] for i in ids]),
+            frontend=WavFrontendOnline(**settings),
+            cache=cache,
+            is_final=number == len(pieces),
+            device="cpu",
+            chunk_size=[0, 10, 5],
+            encoder_chunk_look_back=4,
+            decoder_chunk_look_back=1,
+            encoder_conf=directory.config["encoder_conf"],
+            frontend_conf=directory.config["frontend_conf"],
+        )
+        texts.append(results[0]["text"].replace(" ", ""))
+    return texts
+
+
+# ends of every kind: nothing left, too little for a frame of its own, just enough
+ENDS = [RECORDINGS["date"].pcm[: 5 * CHUNK + extra] for extra in (0, 500, 960)]
+
+
+@pytest.mark.parametrize("size", ["demo", "small"])
 def test_text_of_every_chunk_is_that_of_funasrs_class(size: str, tmp_path: Path) -> None:
-    model = DEMO / "paraformer_streaming" if size == "demo" else tmp_path / "model"
+    path = DEMO / "paraformer_streaming" if size == "demo" else tmp_path
     if size == "small":
-        write_small(model)
-    elif size == "full":
+        write_small(path)
+    directory = ModelDirectory.read(path)
+    engine = make(directory=path)
+    for recording in [RECORDINGS["long-pause"].pcm[: 10 * CHUNK], RECORDINGS["weather"].pcm, *ENDS]:
+        assert texts_of_each_chunk(engine, recording) == texts_of_funasrs_class(directory, recording)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["demo", "full"])
+def test_text_of_every_chunk_is_that_of_funasrs_automodel(size: str, tmp_path: Path) -> None:
+    model = DEMO / "paraformer_streaming" if size == "demo" else tmp_path / "model"
+    if size == "full":
         from scripts.bench.full_size import STREAMING, write_model
 
         write_model(model, STREAMING)
     names = ["weather", "date"] if size == "full" else [*SENTENCES, "dialogue", "long-pause"]
-    recordings = [RECORDINGS[n].pcm for n in names]
-    # ends of every kind: nothing left, too little for a frame of its own, just enough
-    recordings += [RECORDINGS["date"].pcm[: 4 * CHUNK + extra] for extra in (0, 500, 960)]
+    recordings = [*(RECORDINGS[n].pcm for n in names), *ENDS]
     engine = make(directory=model)
     for recording, expected in zip(recordings, funasr_texts(model, recordings, tmp_path), strict=True):
-        results = alone(engine, cut(recording, lambda: CHUNK))
-        known = [0, *(len(r.tokens) for r in results)]
-        assert ["".join(r.tokens[n:]) for r, n in zip(results, known, strict=False)] == expected
+        assert texts_of_each_chunk(engine, recording) == expected

@@ -365,7 +365,7 @@ class CountingProxy(AsyncProxy):
     async def step(self, items: list[Any]) -> list[Any]:
         for item in items:
             (self.open.discard if item.is_last else self.open.add)(item.session)
-        return await asyncio.to_thread(self._runner.step, items)
+        return await self._runner.step(items)
 
     async def free(self, sessions: list[str]) -> None:
         self.open.difference_update(sessions)
@@ -533,9 +533,8 @@ async def test_closing_in_the_middle_of_a_sentence_frees_everything() -> None:
     session = start(PARTIALS, runners=runners_with(streaming=streaming))
     pushing = asyncio.create_task(push_all(session, np.concatenate([RECORDINGS["dialogue"].pcm] * 20)))
     events = aiter(session)
-    while not isinstance(await anext(events), PartialChanged):
+    while not (isinstance(await anext(events), PartialChanged) and streaming.open):
         pass
-    assert streaming.open
     await asyncio.gather(session.close(), session.close())
     await session.close()
     assert [e async for e in events] == []

@@ -1,0 +1,139 @@
+"""FSMN-VAD on numpy, for one live session at a time: each piece of audio is computed once, in the caller's process.
+
+The network of ``runners.engines.vad`` (Zhang et al. 2018, arXiv:1803.05030) is so small that a call to another
+process costs many times what it computes. Neighbouring affine layers are one here, normalisation included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from runners.engines.features import (
+    FFT_SIZE,
+    FLOOR,
+    FRAME_LENGTH,
+    FRAME_SHIFT,
+    MEL_BINS,
+    PREEMPHASIS,
+    frame_count,
+    mel_filters,
+    window_shape,
+)
+from runners.interface import VadNetwork
+
+if TYPE_CHECKING:
+    from runners.engines.funasr_models import ModelDirectory
+
+
+def read_network(directory: ModelDirectory) -> VadNetwork:
+    """The network of a directory that ``VadEngine`` accepts."""
+    model = directory.build()
+    weights = {name: value.double().numpy() for name, value in model.encoder.state_dict().items()}
+    encoder = directory.config["encoder_conf"]
+    shift, scale = (statistics.double().numpy() for statistics in directory.cmvn())
+
+    def stacked(name: str) -> NDArray[np.float64]:
+        return np.stack([weights[f"fsmn.{i}.{name}"] for i in range(encoder["fsmn_layers"])])
+
+    def fused(first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(inputs, outputs) weight and bias of one affine layer after the other."""
+        second_weight = weights[f"{second}.linear.weight"].T
+        bias = weights[f"{first}.linear.bias"] @ second_weight + weights[f"{second}.linear.bias"]
+        return weights[f"{first}.linear.weight"].T @ second_weight, bias
+
+    in_weight, in_bias = fused("in_linear1", "in_linear2")
+    out_weight, out_bias = fused("out_linear1", "out_linear2")
+    taps = stacked("fsmn_block.conv_left.weight")[:, :, 0, :, 0].transpose(0, 2, 1).copy()
+    taps[:, -1] += 1  # the present frame is added to its memory
+    arrays = {
+        "in_weight": scale[:, None] * in_weight,
+        "in_bias": (shift * scale) @ in_weight + in_bias,
+        "project": stacked("linear.linear.weight").transpose(0, 2, 1),
+        "taps": taps,
+        "expand": stacked("affine.linear.weight").transpose(0, 2, 1),
+        "expand_bias": stacked("affine.linear.bias"),
+        "out_weight": out_weight,
+        "out_bias": out_bias,
+    }
+    return VadNetwork(
+        stacked_frames=directory.config["frontend_conf"]["lfr_m"],
+        tap_stride=encoder["lstride"],
+        silence_outputs=list(model.vad_opts.sil_pdf_ids),
+        **{name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()},
+    )
+
+
+class StreamingVad:
+    """The scores of one session. They are those of ``VadEngine``, however the audio is cut."""
+
+    def __init__(self, network: VadNetwork) -> None:
+        """``network`` is only read; all sessions share it."""
+        self._network = network
+        self._pcm = np.empty(0, np.int16)  # from the first sample of the next frame on
+        self._features = np.empty((0, MEL_BINS), np.float32)  # what the next stacked frames begin with
+        layers, taps, size = network.taps.shape
+        self._memory = np.zeros((layers, (taps - 1) * network.tap_stride, size), np.float32)
+
+    def accept(self, pcm: NDArray[np.int16], *, is_last: bool) -> NDArray[np.float32]:
+        """The probability of silence in the next frames of 10 ms: those whose surroundings are known."""
+        stacked = self._stacked(pcm, is_last=is_last)
+        if len(stacked) == 0:
+            return np.empty(0, np.float32)
+        network = self._network
+        x = np.maximum(stacked @ network.in_weight + network.in_bias, 0)
+        for layer in range(len(network.taps)):
+            x = self._remember(layer, x @ network.project[layer]) @ network.expand[layer]
+            x += network.expand_bias[layer]
+            np.maximum(x, 0, out=x)
+        logits = x @ network.out_weight + network.out_bias
+        odds = np.exp(logits - logits.max(1, keepdims=True))
+        silence: NDArray[np.float32] = odds[:, network.silence_outputs].sum(1) / odds.sum(1)
+        return silence
+
+    def _stacked(self, pcm: NDArray[np.int16], *, is_last: bool) -> NDArray[np.float32]:
+        """The next stacked frames, as ``stack_frames`` would give them for the whole recording."""
+        samples = np.concatenate([self._pcm, pcm])
+        self._pcm = samples[frame_count(len(samples)) * FRAME_SHIFT :].copy()
+        found = _fbank(samples)
+        width = self._network.stacked_frames
+        before = (width - 1) // 2
+        if len(self._features) == 0:
+            found = np.concatenate([found[:1].repeat(before, 0), found])
+        features = np.concatenate([self._features, found])
+        if is_last:
+            features = np.concatenate([features, features[-1:].repeat(width - 1 - before, 0)])
+        count = max(0, len(features) - (width - 1))
+        self._features = features[count:].copy()
+        if count == 0:
+            return np.empty((0, width * MEL_BINS), np.float32)
+        return np.ascontiguousarray(sliding_window_view(features.reshape(-1), width * MEL_BINS)[::MEL_BINS])
+
+    def _remember(self, layer: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of what a layer sees and saw before, weighted by its taps."""
+        seen = np.concatenate([self._memory[layer], x])
+        self._memory[layer] = seen[len(x) :]
+        taps, stride = self._network.taps[layer], self._network.tap_stride
+        total = seen[: len(x)] * taps[0]
+        for i in range(1, len(taps)):
+            total += seen[i * stride : i * stride + len(x)] * taps[i]
+        return total
+
+
+def _fbank(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+    """``runners.engines.features.fbank`` with its defaults."""
+    if frame_count(len(pcm)) == 0:
+        return np.empty((0, MEL_BINS), np.float32)
+    wave = sliding_window_view(pcm.astype(np.float32), FRAME_LENGTH)[::FRAME_SHIFT]
+    wave = wave - wave.mean(1, keepdims=True)
+    emphasised = np.empty_like(wave)
+    emphasised[:, 1:] = wave[:, 1:] - np.float32(PREEMPHASIS) * wave[:, :-1]
+    emphasised[:, 0] = wave[:, 0] * np.float32(1 - PREEMPHASIS)
+    emphasised *= window_shape("hamming")
+    spectrum = np.fft.rfft(emphasised, FFT_SIZE)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    features: NDArray[np.float32] = np.log(np.maximum(power @ mel_filters(), np.float32(FLOOR)))
+    return features

@@ -1,0 +1,117 @@
+"""Live sentences through the runner and its client: what is not idempotent is never sent twice."""
+
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from bentoml.exceptions import InternalServerError
+
+from runners.interface import StreamingItem, StreamingResult
+from service import inference
+from service.errors import NotReady, RecognitionFailed, SessionLost
+from service.inference import Runners
+from tests.engines import DEMO, in_process_runners, runner_instances
+from tests.speech import RECORDINGS, silence
+
+pytestmark = pytest.mark.asyncio
+
+
+class Runner:
+    """Fails with each of ``failures`` in turn, then answers."""
+
+    def __init__(self, *failures: Exception, answer: StreamingResult | None = None) -> None:
+        self.failures = list(failures)
+        self.answer = answer or StreamingResult(tokens=["好"])
+        self.calls = 0
+
+    async def step(self, items: list[Any]) -> list[StreamingResult]:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return [self.answer]
+
+    async def free(self, sessions: list[str]) -> None:
+        await self.step([])
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_RETRY_PAUSE_S", 0.0)
+
+
+def item(session: str = "s", samples: int = 1600, **options: Any) -> StreamingItem:
+    return StreamingItem(model=DEMO, session=session, pcm=np.zeros(samples, np.int16), **options)
+
+
+async def test_an_item_whose_connection_broke_is_not_sent_again() -> None:
+    runner = Runner(aiohttp.ServerDisconnectedError())
+    with pytest.raises(SessionLost):
+        await Runners(None, None, streaming=runner).stream(item())
+    assert runner.calls == 1
+
+
+async def test_a_first_item_waits_for_a_runner_that_restarts() -> None:
+    runner = Runner(aiohttp.ServerDisconnectedError())
+    result = await Runners(None, None, streaming=runner).stream(item(is_first=True))
+    assert result.tokens == ["好"]
+
+
+async def test_a_first_item_that_kills_its_runner_twice_is_not_tried_again() -> None:
+    with pytest.raises(NotReady):
+        await Runners(None, None, streaming=Runner(*[aiohttp.ServerDisconnectedError()] * 2)).stream(
+            item(is_first=True)
+        )
+
+
+async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
+    with pytest.raises(SessionLost):
+        await Runners(None, None, streaming=Runner(answer=StreamingResult(lost=True))).stream(item())
+
+
+@pytest.mark.parametrize(
+    "runner", [Runner(answer=StreamingResult(error="RuntimeError: ill")), Runner(InternalServerError("boom"))]
+)
+async def test_a_failing_item_fails_its_sentence(runner: Runner) -> None:
+    with pytest.raises(RecognitionFailed):
+        await Runners(None, None, streaming=runner).stream(item())
+    assert runner.calls == 1
+
+
+async def test_closing_a_session_of_a_runner_that_is_away_is_no_failure() -> None:
+    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream("s")
+
+
+async def test_a_sentence_is_recognised_as_it_comes() -> None:
+    runners, pcm = in_process_runners(), RECORDINGS["weather"].pcm
+    texts = []
+    for start in range(0, len(pcm), 4800):
+        piece = item("live", is_first=start == 0, is_last=start + 4800 >= len(pcm), punctuate=True)
+        piece.pcm = pcm[start : start + 4800]
+        result = await runners.stream(piece)
+        texts.append("".join(t + m for t, m in zip(result.tokens, result.marks, strict=True)))
+    assert texts[-1] == "今天天气怎么样？"
+    assert len(set(texts)) > 3
+    with pytest.raises(SessionLost):
+        await runners.stream(item("live"))
+
+
+async def test_sessions_are_counted_until_they_are_closed() -> None:
+    runners, (*_, streaming) = in_process_runners(), runner_instances()
+    before = streaming.sessions()
+    await runners.stream(item("counted", is_first=True))
+    assert streaming.sessions() == before + 1
+    await runners.close_stream("counted")
+    assert streaming.sessions() == before
+
+
+async def test_a_model_without_a_streaming_recogniser_fails_its_items_only() -> None:
+    streaming = runner_instances()[-1]
+    other, ours = await streaming.step(
+        [
+            StreamingItem(model="no such model", session="a", pcm=silence(1), is_first=True),
+            StreamingItem(model=DEMO, session="b", pcm=silence(1), is_first=True, is_last=True),
+        ]
+    )
+    assert "no such model" in (other.error or "")
+    assert ours.error is None
