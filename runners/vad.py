@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, NamedTuple
 
 import bentoml
 import numpy as np
 
 from runners import logs
 from runners.draining import outlive_service
-from runners.interface import VadBlock, VadOptions
+from runners.interface import VadBlock, VadNetwork, VadOptions
 from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
+if TYPE_CHECKING:
+    from runners.engines.vad import VadEngine
+
 log = logging.getLogger(__name__)
+
+
+class _Vad(NamedTuple):
+    engine: VadEngine
+    network: VadNetwork
 
 
 @bentoml.service(name="VadRunner", workers=1, **RUNNER_CONFIG)
@@ -20,9 +29,12 @@ class VadRunner:
     """Hosts the VAD of every enabled model."""
 
     def __init__(self) -> None:
+        from runners.engines.streaming_vad import read_network
         from runners.engines.vad import VadEngine
 
-        self._engines = Engines("vad", lambda directory, device: VadEngine(directory, device=device))
+        self._engines = Engines(
+            "vad", lambda directory, device: _Vad(VadEngine(directory, device=device), read_network(directory))
+        )
         outlive_service()
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=60_000)
@@ -31,15 +43,20 @@ class VadRunner:
         results: list[np.ndarray] = [np.empty(0, np.float32)] * len(blocks)
         with logs.for_requests(block.request_id for block in blocks):
             log.debug("a batch of %d blocks", len(blocks))
-            for engine, positions in self._engines.by_model([b.model for b in blocks]):
-                for position, scores in zip(positions, engine.score([blocks[p] for p in positions]), strict=True):
+            for vad, positions in self._engines.by_model([b.model for b in blocks]):
+                for position, scores in zip(positions, vad.engine.score([blocks[p] for p in positions]), strict=True):
                     results[position] = scores
         return results
 
     @bentoml.api
     def options(self) -> dict[str, VadOptions]:
         """How each model's scores become regions."""
-        return {model: self._engines.get(model).options for model in settings().enabled_models}
+        return {model: self._engines.get(model).engine.options for model in settings().enabled_models}
+
+    @bentoml.api
+    def networks(self) -> dict[str, VadNetwork]:
+        """Each model's weights: live audio is scored where it arrives."""
+        return {model: self._engines.get(model).network for model in settings().enabled_models}
 
 
 fix_media_types(VadRunner)

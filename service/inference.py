@@ -25,6 +25,7 @@ from runners.interface import (
     StreamingItem,
     StreamingResult,
     VadBlock,
+    VadNetwork,
     VadOptions,
 )
 from service import connections, observability
@@ -54,6 +55,7 @@ class Runners:
         self._campplus = campplus
         self._streaming = streaming
         self._vad_options: dict[str, VadOptions] = {}
+        self._vad_networks: dict[str, VadNetwork] = {}
         self._diarization_options: dict[str, DiarizationOptions] = {}
         self._device = ""
 
@@ -77,6 +79,13 @@ class Runners:
             options = await _call("vad", lambda: self._vad.options())
             self._vad_options = {name: VadOptions.model_validate(value) for name, value in options.items()}
         return self._vad_options[model]
+
+    async def vad_network(self, model: str) -> VadNetwork:
+        """What scores live audio."""
+        if not self._vad_networks:
+            networks = await _call("vad", lambda: self._vad.networks())
+            self._vad_networks = {name: VadNetwork.model_validate(value) for name, value in networks.items()}
+        return self._vad_networks[model]
 
     async def diarization_options(self, model: str) -> DiarizationOptions:
         if not self._diarization_options:

@@ -81,7 +81,7 @@ def mel_filters() -> NDArray[np.float32]:
     mels = 1127.0 * np.log1p(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE_HZ / FFT_SIZE / 700.0)
     left = low + step * np.arange(MEL_BINS)[None]
     rising = (mels[:, None] - left) / step
-    filters = np.maximum(0.0, np.minimum(rising, 2.0 - rising))
+    filters: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, 2.0 - rising))
     filters[-1] = 0.0  # Kaldi leaves the Nyquist bin out
     return filters.astype(np.float32)
 

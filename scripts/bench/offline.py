@@ -212,8 +212,10 @@ def peak_memory(server: Server) -> Iterator[list[float]]:
         watcher.join()
 
 
-async def load(server: Server, work: list[Clip], clients: int, model: str) -> dict[str, float]:
-    """Sends every clip of ``work`` once, ``clients`` at a time."""
+async def load(
+    server: Server, work: list[Clip], clients: int, model: str, response_format: str = "json"
+) -> dict[str, float]:
+    """Sends every clip of ``work`` once, ``clients`` at a time. `verbose_json` has speakers told apart."""
     queue = list(reversed(work))
     latencies: list[float] = []
     idle_mb = server.memory_mb()
@@ -223,7 +225,7 @@ async def load(server: Server, work: list[Clip], clients: int, model: str) -> di
             clip = queue.pop()
             form = aiohttp.FormData()
             form.add_field("model", model)
-            form.add_field("response_format", "json")
+            form.add_field("response_format", response_format)
             form.add_field("file", clip.wav, filename="clip.wav", content_type="audio/wav")
             started = time.perf_counter()
             async with session.post(f"{server.url}/v1/audio/transcriptions", data=form) as answer:
@@ -268,6 +270,8 @@ async def measure(model: str, environment: dict[str, str], arguments: argparse.N
             rows.append((f"{clients} clients", await load(server, work, clients, model)))
         minutes = arguments.long_minutes
         rows.append((f"one file of {minutes:g} min", await load(server, [long_clip(minutes)], 1, model)))
+        apart = await load(server, [long_clip(minutes)], 1, model, "verbose_json")
+        rows.append((f"one file of {minutes:g} min, speakers told apart", apart))
     finally:
         server.stop()
     print(f"\n{model}: {os.cpu_count()} CPUs, {arguments.batch_size} utterances a batch\n")

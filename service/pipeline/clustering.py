@@ -42,13 +42,11 @@ def _agglomerate(unit: NDArray[np.float32], options: DiarizationOptions, count: 
     upper = np.triu_indices(len(unit), 1)
     distances = np.clip(1 - (unit @ unit.T)[upper], 0, 2)
     tree = linkage(distances, "average")
-    if count is not None:
-        return _keep_largest(unit, tree, count)
     labels = _relabel(fcluster(tree, 1 - options.same_speaker, "distance"))
     labels = _absorb_few(unit, labels, options.different_speaker)
-    if labels.max() >= options.most_speakers:
-        return _keep_largest(unit, tree, options.most_speakers)
-    return labels
+    found = int(labels.max()) + 1
+    wanted = min(found, options.most_speakers) if count is None else count
+    return labels if found == wanted else _keep_largest(unit, tree, wanted)
 
 
 def _absorb_few(unit: NDArray[np.float32], labels: NDArray[np.int_], different: float) -> NDArray[np.int_]:

@@ -179,7 +179,7 @@ def running(image: str, folder: Path, *command: str, network: bool = True, **env
     with log.open("wb") as output:
         runtime = subprocess.Popen(
             [
-                *["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"])],
+                *["unshare", "--mount", "--pid", "--fork", *([] if network else ["--net"])],
                 *["bash", "-c", script, "container", *[f"{key}={value}" for key, value in variables.items()]],
                 *["sh", "-c", f'cd {settings["WorkingDir"]} && exec "$@"', "sh", *settings["Entrypoint"], *command],
             ],
@@ -189,7 +189,8 @@ def running(image: str, folder: Path, *command: str, network: bool = True, **env
     try:
         yield Container(root, runtime, log, variables, uid)
     finally:
-        runtime.kill()
+        for process in psutil.Process(runtime.pid).children() if runtime.poll() is None else []:
+            process.kill()  # process 1: the others end with it
         runtime.wait()
         time.sleep(0.5)  # its mounts go with its last process
         run("buildah", "umount", name)

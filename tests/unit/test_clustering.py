@@ -100,6 +100,12 @@ def test_the_hint_is_not_spent_on_an_odd_window() -> None:
     assert labels[:-1].tolist() == order
 
 
+def test_a_hint_of_what_is_found_anyway_changes_nothing() -> None:
+    vectors = said(turns(4, 30), spread=1.0)
+    found = cluster(vectors, OPTIONS)
+    assert cluster(vectors, OPTIONS, count=int(found.max()) + 1).tolist() == found.tolist()
+
+
 def test_there_are_at_most_so_many_speakers() -> None:
     options = OPTIONS.model_copy(update={"most_speakers": 4})
     assert len(set(cluster(said(turns(6, 120)), options).tolist())) == 4

@@ -18,7 +18,7 @@ from runners.interface import VadBlock
 from scripts.demo import scenes
 from scripts.demo.speech import rms
 from service.domain import AudioSource, RecognitionOptions, join_words
-from service.errors import InvalidRequest, RecognitionFailed, ServiceError, SessionLost
+from service.errors import InvalidRequest, NotReady, RecognitionFailed, ServiceError, SessionLost
 from service.inference import Runners
 from service.pipeline.transcribe import Limits, Transcriber
 from service.streaming.endpointing import Closed, SentenceFinder
@@ -503,7 +503,7 @@ class FailingProxy(AsyncProxy):
 
 
 FAILURES = {
-    "vad": lambda error: runners_with(vad=FailingProxy(0, "score", error, 5)),
+    "vad": lambda error: runners_with(vad=FailingProxy(0, "networks", error)),
     "second pass": lambda error: runners_with(paraformer=FailingProxy(1, "recognise", error, 1)),
     "punctuation": lambda error: runners_with(paraformer=FailingProxy(1, "punctuate", error, 1)),
     "streaming": lambda error: runners_with(streaming=FailingProxy(3, "step", error, 3)),
@@ -525,6 +525,16 @@ async def test_a_failure_is_the_last_event(stage: str, error: Exception) -> None
     await asyncio.wait_for(pushing, 5)  # nobody waits for a session that is over
     await session.close()
     assert asyncio.all_tasks() == before
+
+
+async def test_the_vad_runner_is_needed_only_until_a_first_session_has_begun() -> None:
+    vad = FailingProxy(0, "networks", NotReady("away"), after=1)
+    runners = runners_with(vad=vad)
+    pcm = RECORDINGS["short-0"].pcm
+    assert await hear(pcm, runners=runners) == await hear(pcm, runners=runners) != []
+    (failed,) = await hear(pcm, runners=runners_with(vad=vad))
+    assert isinstance(failed, SessionFailed)
+    assert isinstance(failed.failure, NotReady)
 
 
 async def test_closing_in_the_middle_of_a_sentence_frees_everything() -> None:
