@@ -224,7 +224,8 @@ def welcome(settings: LaunchSettings, seconds: float) -> str:
         size_gb = sum(part.size_mb for part in large.parts.values()) / 1000
         lines += [
             "This is the demo pack: tiny models that know a closed vocabulary of synthetic Mandarin and nothing else.",
-            f"For real speech: ENABLED_MODELS={large.id} make serve   (fetches {size_gb:.1f} GB once; auto chooses for you)",
+            f"For real speech: ENABLED_MODELS={large.id} make serve   "
+            f"(fetches {size_gb:.1f} GB once; auto chooses for you)",
         ]
     return "\n".join([*lines, "Stop with Ctrl-C.", ""])
 

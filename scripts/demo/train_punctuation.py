@@ -47,7 +47,8 @@ def configuration(realtime: bool, width: int = 128) -> dict[str, Any]:
     }
     encoder |= {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.0}
     encoder |= {"input_layer": "pe", "pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True}
-    encoder |= {"kernel_size": 11, "sanm_shfit": 5 if realtime else 0, "selfattention_layer_type": "sanm", "padding_idx": 0}
+    encoder |= {"kernel_size": 11, "sanm_shfit": 5 if realtime else 0, "padding_idx": 0}
+    encoder |= {"selfattention_layer_type": "sanm"}
     model: dict[str, Any] = {
         "ignore_id": 0,
         "embed_unit": width,

@@ -64,6 +64,7 @@ def test_a_models_metadata_has_the_checksum_of_each_of_its_files(built: Built) -
     assert recorded == stored
 
 
+@pytest.mark.slow
 def test_building_again_keeps_one_copy_of_an_unchanged_model(built: Built) -> None:
     again = command_line("scripts.bento", "demo", home=built.home, cwd=PROJECT_ROOT)
     assert "is in the model store" in again
