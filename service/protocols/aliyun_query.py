@@ -49,9 +49,7 @@ class RecognitionQuery(BaseModel):
         default=None, description="How many speakers there are, if that is known; absent: it is found. Ours."
     )
     word_timestamps: bool = Field(default=True, description="`word_tokens` in the segments: words with their times.")
-    vocabulary_id: str = Field(
-        default="", description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`."
-    )
+    vocabulary_id: str = Field(default="", description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`.")
     enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
     enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
 
