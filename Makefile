@@ -45,7 +45,7 @@ container: ## the newest Bento as a container image (BACKEND=docker, TORCH_INDEX
 bench: .venv/.dev ## throughput and cost of the served API (ARGS for its options)
 	@$(BIN)/python -m scripts.bench.offline $(ARGS)
 bench-live: .venv/.dev ## latency and cost of live clients of the served API (ARGS for its options)
-	@$(BIN)/python -m scripts.bench.live $(ARGS)
+	@$(BIN)/python -m scripts.bench.streaming $(ARGS)
 
 # Versions that still fit are kept; UPGRADE=--upgrade takes the newest. One lock for every supported Python.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url $(UPGRADE)

@@ -1,138 +1,170 @@
-"""Live streams per core: bare engine steps in batches of sessions beside FunASR's own class, same weights.
+"""Live clients at real-time pace against a served API: how late text comes, and what a stream costs.
 
-    python -m scripts.bench.streaming                                   # the demo pack
-    python -m scripts.bench.streaming --full-size build/full-size      # Paraformer-large, random weights
+    python -m scripts.bench.streaming --streams 1,8,16,32                         # the demo pack
+    python -m scripts.bench.streaming --streams 1,4,8 --full-size build/full-size --precision bf16
 
-A step advances every session of a batch by one chunk of 600 ms; a core carries as many streams as chunks fit
-into its time. CPU time of one thread, features and all; figures are ratios within one run.
+Every client is an Alibaba Cloud SpeechTranscriber that sends the shipped dialogue over and over in frames of
+100 ms. Partial latency is from sending the last sample that a text covers to its arrival; final latency from
+sending the last sample of a sentence's speech to SentenceEnd, the sentence-ending silence (800 ms) included.
+CPU is that of the server's processes; the clients share the machine. Figures are ratios within one run.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import bisect
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-SPEECH = PROJECT_ROOT / "tests" / "fixtures" / "speech" / "dialogue.flac"
-CHUNK_S = 0.6
-CHUNK_SAMPLES = 9600
-WARM_UP_STEPS = 5  # until the encoder looks back as far as it ever does
+from scripts.bench.offline import SPEECH, Server, peak_memory
+
+FRAME_MS = 100
+LATE_S = 0.6
 
 
-def cost(step: Callable[[int], None], steps: int) -> float:
-    """Median CPU seconds of a step, which gets the number of the chunk."""
-    for chunk in range(WARM_UP_STEPS):
-        step(chunk)
-    taken = []
-    for chunk in range(WARM_UP_STEPS, WARM_UP_STEPS + steps):
-        started = time.process_time()
-        step(chunk)
-        taken.append(time.process_time() - started)
-    return statistics.median(taken)
+@dataclass
+class Told:
+    """What all clients of one run were told, and how late, in seconds."""
+
+    partials_s: list[float] = field(default_factory=list)
+    finals_s: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
-def chunk_of(speech: NDArray[np.int16], number: int) -> NDArray[np.int16]:
-    start = number * CHUNK_SAMPLES % (len(speech) - CHUNK_SAMPLES)
-    return speech[start : start + CHUNK_SAMPLES]
+class Client:
+    """One stream: sends audio as if somebody spoke, and notes when its text comes."""
+
+    def __init__(self, server: Server, seconds: float, told: Told) -> None:
+        self._server = server
+        self._seconds = seconds
+        self._told = told
+        self._sent_ms: list[int] = []
+        self._sent_at: list[float] = []
+
+    async def run(self, http: aiohttp.ClientSession, offset_s: float) -> None:
+        pcm, rate = soundfile.read(SPEECH / "dialogue.flac", dtype="int16")
+        assert rate == 16_000
+        pcm = np.roll(pcm, -int(offset_s * rate))
+        async with http.ws_connect(f"{self._server.url}/ws/v1/asr", max_msg_size=0) as socket:
+            await socket.send_str(self._message("StartTranscription"))
+            started = json.loads((await socket.receive()).data)
+            if started["header"]["name"] != "TranscriptionStarted":
+                self._told.failures.append(str(started["header"]))
+                return
+            listening = asyncio.create_task(self._listen(socket))
+            await self._speak(socket, pcm)
+            await socket.send_str(self._message("StopTranscription"))
+            await listening
+
+    async def _speak(self, socket: aiohttp.ClientWebSocketResponse[bool], pcm: np.ndarray) -> None:
+        samples = FRAME_MS * 16
+        began = time.perf_counter()
+        for number in range(int(self._seconds * 1000 / FRAME_MS)):
+            await asyncio.sleep(max(0.0, began + (number + 1) * FRAME_MS / 1000 - time.perf_counter()))
+            frame = np.take(pcm, range(number * samples, (number + 1) * samples), mode="wrap")
+            self._sent_ms.append((number + 1) * FRAME_MS)
+            self._sent_at.append(time.perf_counter())
+            await socket.send_bytes(frame.tobytes())
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        async for message in socket:
+            now = time.perf_counter()
+            event = json.loads(message.data)
+            name, payload = event["header"]["name"], event.get("payload", {})
+            if name == "TranscriptionResultChanged":
+                self._told.partials_s.append(now - self._when_sent(payload["time"]))
+            elif name == "SentenceEnd":
+                self._told.finals_s.append(now - self._when_sent(payload["time"]))
+            elif name == "TaskFailed":
+                self._told.failures.append(event["header"]["status_text"])
+            elif name == "TranscriptionCompleted":
+                return
+
+    def _when_sent(self, audio_ms: int) -> float:
+        return self._sent_at[min(bisect.bisect_left(self._sent_ms, audio_ms), len(self._sent_at) - 1)]
+
+    def _message(self, name: str) -> str:
+        header = {"message_id": uuid.uuid4().hex, "task_id": uuid.uuid4().hex, "namespace": "SpeechTranscriber"}
+        payload: dict[str, Any] = {"format": "pcm", "sample_rate": 16000, "enable_intermediate_result": True}
+        payload |= {"enable_punctuation_prediction": True, "enable_inverse_text_normalization": True}
+        body: dict[str, Any] = {"header": {**header, "name": name, "appkey": ""}}
+        return json.dumps(body | {"payload": payload} if name.startswith("Start") else body)
 
 
-def run_engine(directory: Path, precision: str, batches: list[int], steps: int) -> None:
-    """Prints a JSON object of CPU seconds per step by batch size."""
-    import torch
+async def measure(server: Server, streams: int, seconds: float) -> tuple[Told, float, float]:
+    """What ``streams`` clients were told, CPU seconds per second of a stream, and memory (MB) of a stream."""
+    told = Told()
+    idle_mb = server.memory_mb()
+    with peak_memory(server) as peak:
+        started_cpu = server.cpu_s()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            clients = [Client(server, seconds, told) for _ in range(streams)]
 
-    from runners.engines.funasr_models import ModelDirectory
-    from runners.engines.paraformer_streaming import ParaformerStreamingEngine
-    from runners.interface import StreamingItem
+            async def join(number: int, client: Client) -> None:
+                await asyncio.sleep(number * 0.6 / streams)  # people don't begin at the same time
+                await client.run(http, offset_s=number * 1.7)
 
-    torch.set_num_threads(1)
-    engine = ParaformerStreamingEngine(ModelDirectory.read(directory), precision=precision)  # type: ignore[arg-type]
-    speech = soundfile.read(SPEECH, dtype="int16")[0]
-    results = {}
-    for batch in batches:
-        names = [f"{batch}-{k}" for k in range(batch)]
-
-        def step(chunk: int, names: list[str] = names) -> None:
-            pcm = [chunk_of(speech, chunk + 7 * k) for k in range(len(names))]
-            items = [
-                StreamingItem(model="", session=name, pcm=p, is_first=chunk == 0)
-                for name, p in zip(names, pcm, strict=True)
-            ]
-            assert all(r.error is None for r in engine.step(items))
-
-        results[batch] = cost(step, steps)
-        engine.close(names)
-    print(json.dumps(results))
+            await asyncio.gather(*(join(number, client) for number, client in enumerate(clients)))
+        cpu_s = server.cpu_s() - started_cpu
+    return told, cpu_s / (streams * seconds), (peak[0] - idle_mb) / streams
 
 
-def run_funasr(directory: Path, steps: int) -> None:
-    """The same for FunASR's ParaformerStreaming, through AutoModel."""
-    import torch
-    from funasr import AutoModel
-
-    settings = {"ncpu": 1, "disable_update": True, "disable_pbar": True, "log_level": "ERROR"}
-    model = AutoModel(model=str(directory), device="cpu", **settings)
-    speech = soundfile.read(SPEECH, dtype="int16")[0].astype(np.float32) / 32768
-    cache: dict[str, object] = {}
-
-    def step(chunk: int) -> None:
-        look_back = {"encoder_chunk_look_back": 4, "decoder_chunk_look_back": 1}
-        wave = torch.from_numpy(chunk_of(speech, chunk))
-        model.generate(input=wave, cache=cache, is_final=False, chunk_size=[0, 10, 5], **look_back)
-
-    print(json.dumps({1: cost(step, steps)}))
+def percentiles(seconds: list[float]) -> str:
+    if len(seconds) < 2:
+        return "none | none"
+    return f"{1000 * statistics.median(seconds):.0f} | {1000 * statistics.quantiles(seconds, n=20)[18]:.0f}"
 
 
-def measure(what: str, arguments: argparse.Namespace, directory: Path) -> dict[int, float]:
-    """Runs one of the above in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", "scripts.bench.streaming", "--run", what]
-    command += ["--directory", str(directory), "--steps", str(arguments.steps)]
-    command += ["--batches", ",".join(map(str, arguments.batches))]
-    output = subprocess.run(command, cwd=PROJECT_ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return {int(k): v for k, v in json.loads(output.stdout.splitlines()[-1]).items()}
-
-
-def print_engine_table(arguments: argparse.Namespace, directory: Path) -> None:
-    (funasr,) = measure("funasr", arguments, directory).values()
-    columns = arguments.batches
-    print(f"\n{directory.name}: live streams per core (milliseconds of CPU a step), {os.cpu_count()} CPUs\n")
-    print("| | " + " | ".join(f"{n} at once" for n in columns) + " | best, of FunASR's |")
-    print("| --- |" + " --- |" * (len(columns) + 1))
-    print(f"| FunASR's class | {CHUNK_S / funasr:.1f} ({1000 * funasr:.0f}) |" + " |" * len(columns), flush=True)
-    for precision in arguments.precisions:
-        found = measure(precision, arguments, directory)
-        cells = [f"{n * CHUNK_S / found[n]:.1f} ({1000 * found[n]:.0f})" for n in columns]
-        best = max(n * funasr / found[n] for n in columns)
-        print(f"| {precision} | " + " | ".join(cells) + f" | {best:.1f}x |", flush=True)
+async def run(arguments: argparse.Namespace, model: str, environment: dict[str, str]) -> None:
+    server = Server(environment)
+    try:
+        await server.ready()
+        await measure(server, 2, 8.0)
+        print(f"\n{model}, {arguments.precision}: {os.cpu_count()} CPUs, {arguments.seconds:g} s a stream\n")
+        print(
+            "| streams | partial p50 ms | p95 ms | final p50 ms | p95 ms | CPU s per stream s | MB a stream | failed |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        for streams in arguments.streams:
+            told, cpu, memory_mb = await measure(server, streams, arguments.seconds)
+            print(
+                f"| {streams} | {percentiles(told.partials_s)} | {percentiles(told.finals_s)} "
+                f"| {cpu:.4f} | {memory_mb:.1f} | {len(told.failures)} |",
+                flush=True,
+            )
+            if len(told.partials_s) > 1 and statistics.quantiles(told.partials_s, n=20)[18] > LATE_S:
+                print(f"\nAt {streams} streams the p95 of partial latency passes {1000 * LATE_S:.0f} ms.")
+                break
+    finally:
+        server.stop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=lambda v: [int(n) for n in v.split(",")], default=[1, 8, 16, 24, 32])
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
     parser.add_argument("--full-size", type=Path, help="directory of scripts.bench.full_size to measure instead")
-    parser.add_argument("--batches", type=lambda v: [int(n) for n in v.split(",")], default=[1, 4, 8, 16, 32])
-    parser.add_argument("--precisions", type=lambda v: v.split(","), default=["fp32", "bf16", "int8"])
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.run == "funasr":
-        run_funasr(arguments.directory, arguments.steps)
-    elif arguments.run:
-        run_engine(arguments.directory, arguments.run, arguments.batches, arguments.steps)
-    elif arguments.full_size:
-        print_engine_table(arguments, (arguments.full_size / "streaming").resolve())
-    else:
-        print_engine_table(arguments, PROJECT_ROOT / "models" / "demo" / "paraformer_streaming")
+    environment = {**os.environ, "LOG_LEVEL": "WARNING", "STREAMING_PRECISION": arguments.precision}
+    environment |= {"ALLOW_MODEL_DOWNLOAD": "false", "BENTOML_DO_NOT_TRACK": "True"}
+    model = "paraformer-demo"
+    if arguments.full_size:
+        model = "paraformer-large"
+        environment["MODEL_PATHS"] = f"{model}={arguments.full_size.resolve()}"
+    environment["ENABLED_MODELS"] = model
+    asyncio.run(run(arguments, model, environment))
 
 
 if __name__ == "__main__":
