@@ -14,6 +14,7 @@ from runners.interface import Punctuation, PunctuationItem, Recognition, Recogni
 from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band, settings
 
 if TYPE_CHECKING:
+    from runners.engines.funasr_models import ModelDirectory
     from runners.engines.language_model import LanguageModel
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,12 @@ class ParaformerRunner:
         from runners.engines.paraformer import ParaformerEngine
         from runners.engines.punctuation import PunctuationEngine
 
-        size = settings().asr_batch_size
-        self._recognisers = Engines("asr", lambda d, device: ParaformerEngine(d, batch_size=size, device=device))
+        size, precision = settings().asr_batch_size, settings().asr_precision
+
+        def make(directory: ModelDirectory, device: str) -> ParaformerEngine:
+            return ParaformerEngine(directory, batch_size=size, device=device, precision=precision)
+
+        self._recognisers = Engines("asr", make)
         for model_id, engine in self._recognisers.items():
             engine.language_model = _language_model(model_id)
         self._punctuators = Engines(

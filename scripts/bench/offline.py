@@ -90,7 +90,7 @@ def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
     needed = ("asr", "vad", "punctuation")
     directories = {part: ModelDirectory.read(store.find_part(model, part, settings)) for part in needed}
     vad = VadEngine(directories["vad"])
-    recogniser = ParaformerEngine(directories["asr"], batch_size=batch_size)
+    recogniser = ParaformerEngine(directories["asr"], batch_size=batch_size, precision=settings.asr_precision)
     if variant != "plain" and has_language_model(model_id):
         recogniser.language_model = LanguageModel.read(store.find_part(model, "language_model", settings))
     characters = [t for t in recogniser.tokens if len(t) == 1][:60]

@@ -154,10 +154,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=lambda v: [int(n) for n in v.split(",")], default=[1, 8, 16, 24, 32])
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "int8"),
+        default="auto",
+        help="of the live recogniser; bf16: of the second pass as well",
+    )
     parser.add_argument("--full-size", type=Path, help="directory of scripts.bench.full_size to measure instead")
     arguments = parser.parse_args()
     environment = {**os.environ, "LOG_LEVEL": "WARNING", "STREAMING_PRECISION": arguments.precision}
+    environment |= {"ASR_PRECISION": "bf16" if arguments.precision == "bf16" else "fp32"}
     environment |= {"ALLOW_MODEL_DOWNLOAD": "false", "BENTOML_DO_NOT_TRACK": "True"}
     model = "paraformer-demo"
     if arguments.full_size:

@@ -96,3 +96,11 @@ def test_text_is_that_of_funasrs_automodel(size: str, tmp_path: Path) -> None:
     engine = ParaformerEngine(ModelDirectory.read(model), batch_size=mates)
     ours = ["".join(r.tokens) for r in engine.recognise(recordings)]
     assert ours == funasr_texts(model, recordings, tmp_path)
+
+
+def test_a_bf16_encoder_hears_the_same_words(engine: ParaformerEngine) -> None:
+    cheaper = ParaformerEngine(ModelDirectory.read(DEMO / "paraformer"), batch_size=8, precision="bf16")
+    recordings = [RECORDINGS[f"sentence-{i}"].pcm for i in range(8)]
+    for exact, found in zip(engine.recognise(recordings), cheaper.recognise(recordings), strict=True):
+        assert found.tokens == exact.tokens
+        assert np.abs(np.subtract(found.starts_ms, exact.starts_ms)).max() <= 60
