@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # A client that has not read for so long is given up: what it should read must not pile up here.
 _SEND_S = 10.0
 _SLICE_BYTES = 1 << 14
+_CANCEL_AGAIN_S = 0.2
 
 NORMAL_CLOSURE = 1000
 POLICY_VIOLATION = 1008
@@ -199,6 +200,9 @@ async def converse(listening: Coroutine[Any, Any, None], telling: Coroutine[Any,
             for task in done:
                 task.result()
     finally:
-        for task in tasks:
-            task.cancel()
+        # Again and again: before Python 3.12 a task that is cancelled just as its wait_for ends goes on.
+        while running := [task for task in tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -190,3 +190,16 @@ def test_there_are_so_many_places_and_each_is_given_back() -> None:
             with pytest.raises(QueueFull), places.admit("test"):
                 pass
             raise KeyError
+
+
+def test_a_task_that_overlooks_its_cancellation_is_cancelled_again() -> None:
+    async def listening() -> None:
+        raise InvalidRequest("enough")
+
+    async def telling() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    with pytest.raises(InvalidRequest):
+        asyncio.run(asyncio.wait_for(converse(listening(), telling()), 5))
