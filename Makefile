@@ -5,7 +5,7 @@ MODELS ?= demo
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-slow test-container check models bento container constraints bench clean \
 	bench-live demo-speech demo-paraformer demo-streaming demo-language-model demo-vad demo-punctuation \
-	demo-realtime-punctuation demo-speaker demo-evaluate
+	demo-realtime-punctuation demo-speaker demo-qwen3 demo-evaluate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ bench-live: .venv/.dev ## latency and cost of live clients of the served API (AR
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url $(UPGRADE)
 constraints: .venv/.dev ## lock the versions again after a change in pyproject.toml
 	@$(BIN)/pip install -q uv
-	@$(PYTHON) scripts/lock.py constraints.txt $(LOCK) --all-extras
+	@$(PYTHON) scripts/lock.py constraints.txt $(LOCK) --extra cpu --extra dev
 	@$(PYTHON) scripts/lock.py requirements.txt $(LOCK) --extra cpu -c constraints.txt
 
 demo-speech: .venv/.dev ## demo pack, step 1: synthesise the corpus (needs espeak-ng)
@@ -68,6 +68,9 @@ demo-punctuation: .venv/.dev ## demo pack: train the punctuation model
 	@$(BIN)/python -m scripts.demo.train_punctuation
 demo-realtime-punctuation: .venv/.dev ## demo pack: train the punctuation of partial text
 	@$(BIN)/python -m scripts.demo.train_punctuation --realtime
+demo-qwen3: .venv/.dev ## demo pack, in the making: train Qwen3-ASR (makes its own speech; then ARGS=--aligner)
+	@$(BIN)/python -m scripts.demo.synthesize_qwen3
+	@$(BIN)/python -m scripts.demo.train_qwen3 $(ARGS)
 demo-speaker: .venv/.dev ## demo pack: train the speaker model (makes its own speech)
 	@$(BIN)/python -m scripts.demo.train_speaker
 demo-evaluate: .venv/.dev ## demo pack: the table of its accuracy

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+log = logging.getLogger(__name__)
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,15 +28,16 @@ class Part(BaseModel):
         return self.repository or self.directory or ""
 
 
-_PARTS = ("asr", "vad", "punctuation", "speaker", "streaming", "realtime_punctuation", "language_model")
+_PARTS = ("asr", "vad", "punctuation", "speaker", "streaming", "realtime_punctuation", "language_model", "aligner")
 # A model that has such a part in the catalog also runs without its files.
 OPTIONAL_PARTS = frozenset({"language_model"})
 
 
 class Model(BaseModel):
-    """A servable model. ``window_s`` is the longest utterance that is recognised in one piece.
+    """A servable model. ``window_s`` is the longest stretch that is recognised in one piece.
 
-    Parts that a model does without are None: then what needs them is refused or said to be missing.
+    Parts that a model does without are None: then what needs them is refused or said to be missing. A ``qwen3``
+    model punctuates by itself, hears whole segments, and has word times in ``aligned_languages``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,16 +46,24 @@ class Model(BaseModel):
     title: str
     owner: str
     description: str
+    family: Literal["paraformer", "qwen3"] = "paraformer"
     languages: tuple[str, ...]
+    aligned_languages: tuple[str, ...] = ()
     window_s: float
     demo: bool = False
     asr: Part
     vad: Part
-    punctuation: Part
+    punctuation: Part | None = None
     speaker: Part | None = None
     streaming: Part | None = None
     realtime_punctuation: Part | None = None
     language_model: Part | None = None
+    aligner: Part | None = None
+
+    @property
+    def hears_live(self) -> bool:
+        """Whether there is text of a sentence while it is being spoken."""
+        return self.streaming is not None or self.family == "qwen3"
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -67,17 +79,31 @@ def models() -> dict[str, Model]:
     return {name: Model(id=name, **entry) for name, entry in entries.items()}
 
 
-def resolve_enabled(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Model ids for ENABLED_MODELS: expands ``auto``, ``all`` and ``demo``; ValueError on an unknown name."""
+# From this much GPU memory on, `auto` takes the larger Qwen3-ASR (1.7B beside its aligner and Paraformer).
+_LARGE_GPU_GB = 32
+
+
+def resolve_enabled(names: tuple[str, ...], gpu_memory_gb: float | None) -> tuple[str, ...]:
+    """Model ids for ENABLED_MODELS: expands ``auto``, ``all`` and ``demo``; ValueError on an unknown name.
+
+    ``gpu_memory_gb`` is that of the GPU, None where there is none: then Qwen3-ASR is only loaded if it is named.
+    """
     known = models()
-    groups = {
-        "auto": [m.id for m in known.values() if not m.demo],
-        "all": [m.id for m in known.values() if not m.demo],
-        "demo": [m.id for m in known.values() if m.demo],
-    }
+    real = [m.id for m in known.values() if not m.demo]
+    large, small = "qwen3-asr-1.7b", "qwen3-asr-0.6b"
+    if gpu_memory_gb is None:
+        left_out = [name for name in real if known[name].family == "qwen3"]
+        groups = {name: [n for n in real if n not in left_out] for name in ("auto", "all")}
+    else:
+        left_out = []
+        chosen = large if gpu_memory_gb >= _LARGE_GPU_GB else small
+        groups = {"auto": [chosen, "paraformer-large"], "all": [chosen, *(n for n in real if n != chosen)]}
+    groups["demo"] = [m.id for m in known.values() if m.demo]
     resolved: dict[str, None] = {}
     for name in names:
         if name not in known and name not in groups:
             raise ValueError(f"{name!r} is not a model; known: {', '.join([*groups, *known])}")
+        if left_out and name in ("auto", "all"):
+            log.info("%s: no CUDA GPU, so %s are left out; name one to run it on the CPU", name, ", ".join(left_out))
         resolved.update(dict.fromkeys(groups.get(name, [name])))
     return tuple(resolved)

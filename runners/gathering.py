@@ -34,7 +34,10 @@ class Gatherer(Generic[T, R]):
         return await asyncio.gather(*futures)
 
     def _compute(self) -> None:
-        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        waiting = [(item, future) for item, future in self._waiting if not future.done()]  # others' callers have gone
+        batch, self._waiting = waiting[: self._most], waiting[self._most :]
+        if not batch:
+            return
         items = [item for item, _ in batch]
         self._computing = asyncio.get_running_loop().run_in_executor(None, self._run, items)
         self._computing.add_done_callback(lambda computed: self._deliver(computed, [future for _, future in batch]))

@@ -66,21 +66,34 @@ class VadNetwork(bentoml.IODescriptor):
 
 
 class RecognitionItem(bentoml.IODescriptor):
-    """One utterance to recognise. ``hotwords`` have weights from 1 to 100."""
+    """One utterance to recognise. ``hotwords`` have weights from 1 to 100.
+
+    What Qwen3-ASR alone takes: ``language`` by its own name for it (None: it says what it hears), ``prompt``,
+    ``word_times`` (None are found otherwise), and ``id``, by which the call can be called off.
+    """
 
     model: str
     pcm: np.ndarray
     hotwords: dict[str, int] = Field(default={})
+    language: str | None = None
+    prompt: str = ""
+    word_times: bool = False
+    id: str = ""
     request_id: str = Field(default_factory=_current_request_id)
 
 
 class Recognition(BaseModel):
     """Tokens of one utterance; the lists run in parallel, times are ms from the start of the utterance.
 
-    ``unbiased`` are the hotwords that had no effect: the model's vocabulary cannot write them.
+    ``unbiased`` are the hotwords that had no effect: the model's vocabulary cannot write them. A model that punctuates
+    by itself gives whole words with the ``marks`` that follow them, and the name of the ``language`` that it heard;
+    ``timed``: the times are the words', not just spread over the utterance.
     """
 
     tokens: list[str] = []
+    marks: list[str] = []
+    language: str = ""
+    timed: bool = True
     ids: list[int] = []
     starts_ms: list[int] = []
     ends_ms: list[int] = []
@@ -145,6 +158,9 @@ class StreamingItem(bentoml.IODescriptor):
 
     A session begins with ``is_first`` (which starts it anew where it exists) and ends with ``is_last``, which
     recognises what is left and frees it; an item may be both. ``punctuate`` asks for marks.
+
+    The first item of a Qwen3-ASR session says how it is to be heard: see :class:`RecognitionItem`, and Qwen3-ASR's
+    streaming protocol for ``unfixed_chunks`` (steps that begin anew) and ``unfixed_tokens`` (taken back at each step).
     """
 
     model: str
@@ -153,6 +169,11 @@ class StreamingItem(bentoml.IODescriptor):
     is_first: bool = False
     is_last: bool = False
     punctuate: bool = False
+    hotwords: dict[str, int] = Field(default={})
+    language: str | None = None
+    prompt: str = ""
+    unfixed_chunks: int = 2
+    unfixed_tokens: int = 5
     request_id: str = Field(default_factory=_current_request_id)
 
 
@@ -167,6 +188,7 @@ class StreamingResult(BaseModel):
     starts_ms: list[int] = []
     ends_ms: list[int] = []
     marks: list[str] = []
+    language: str = ""
     batch_size: int = 0
     error: str | None = None
     lost: bool = False

@@ -22,7 +22,7 @@ class RunnerSettings(BaseSettings):
     enabled_models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",),
         description="Models to load: `auto` (what this machine can run), `all`, `demo` (the closed-vocabulary "
-        "demo pack), or a comma-separated list of model ids.",
+        "demo pack), or a comma-separated list of model ids. The first is the default of requests.",
         validate_default=True,
     )
     asr_batch_size: int = Field(
@@ -82,7 +82,7 @@ class RunnerSettings(BaseSettings):
         if not value:
             raise ValueError("is empty; use auto, all, demo or a list of model ids")
         assert isinstance(value, tuple)
-        return catalog.resolve_enabled(value)
+        return catalog.resolve_enabled(value, gpu_memory_gb=None)  # on a GPU Qwen3-ASR has no backend yet
 
     @field_validator("model_paths", mode="before")
     @classmethod

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bentoml
 
-from runners import logs
+from runners import catalog, logs
 from runners.campplus import CampplusRunner
 from runners.paraformer import ParaformerRunner
 from runners.paraformer_streaming import ParaformerStreamingRunner
+from runners.qwen3 import Qwen3Runner
 from runners.vad import VadRunner
 from service.app import create_app
 from service.inference import proxies
@@ -21,6 +22,7 @@ logs.configure(_settings.log_level, _settings.log_format)
 transcriber = Transcriber(Limits(_settings.max_segment_sec, _settings.max_audio_duration_sec))
 app = create_app(transcriber, _settings)
 install()
+_families = {catalog.models()[name].family for name in _settings.enabled_models}
 
 
 # One process: admission control counts in it. It computes little; the runners do.
@@ -40,9 +42,13 @@ class ASRService:
     """Speech recognition over the OpenAI Audio API and Alibaba Cloud's REST API."""
 
     vad = bentoml.depends(VadRunner)
-    paraformer = bentoml.depends(ParaformerRunner)
     campplus = bentoml.depends(CampplusRunner)
-    streaming = bentoml.depends(ParaformerStreamingRunner)
+    # Only what the enabled models need is started.
+    if "paraformer" in _families:
+        paraformer = bentoml.depends(ParaformerRunner)
+        streaming = bentoml.depends(ParaformerStreamingRunner)
+    if "qwen3" in _families:
+        qwen3 = bentoml.depends(Qwen3Runner)
 
     def __init__(self) -> None:
         start_tracing(_settings.otel_exporter_otlp_endpoint)

@@ -21,7 +21,8 @@ class Word:
     """A CJK character, a Latin word, or (after inverse text normalisation) a number with its unit.
 
     ``punctuation`` is what follows the word in the text; ``logprob`` is the natural log of the
-    recogniser's probability, summed over the word's tokens, where the model gives one.
+    recogniser's probability, summed over the word's tokens, where the model gives one. ``timed``: the times were
+    found in the audio, not just guessed from the word's place in the text.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Word:
     punctuation: str = ""
     logprob: float | None = None
     tokens: tuple[int, ...] = ()
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import aiohttp
@@ -14,6 +17,7 @@ import numpy as np
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from numpy.typing import NDArray
 
+from runners import catalog
 from runners.interface import (
     DiarizationOptions,
     Embedding,
@@ -28,8 +32,9 @@ from runners.interface import (
     VadNetwork,
     VadOptions,
 )
+from runners.languages import language_name
 from service import connections, observability
-from service.domain import Hotword, Pcm
+from service.domain import Pcm, RecognitionOptions
 from service.errors import NotReady, RecognitionFailed, SessionLost
 
 log = logging.getLogger(__name__)
@@ -43,17 +48,23 @@ _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.Clien
 _RUNNER_RETURN_S = 30.0
 _RETRY_PAUSE_S = 0.5
 _PROBE_S = 5
+_forgotten: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
 
 
 class Runners:
     """The service's side of its runners. Every call but ``stream`` is idempotent."""
 
-    def __init__(self, vad: Any, paraformer: Any, campplus: Any = None, *, streaming: Any = None) -> None:
-        """Asynchronous proxies of VadRunner, ParaformerRunner, CampplusRunner and ParaformerStreamingRunner."""
+    def __init__(
+        self, vad: Any, paraformer: Any = None, campplus: Any = None, *, streaming: Any = None, qwen3: Any = None
+    ) -> None:
+        """Asynchronous proxies of VadRunner, ParaformerRunner, CampplusRunner, ParaformerStreamingRunner and
+        Qwen3Runner; None for what no enabled model needs.
+        """
         self._vad = vad
         self._paraformer = paraformer
         self._campplus = campplus
         self._streaming = streaming
+        self._qwen3 = qwen3
         self._vad_options: dict[str, VadOptions] = {}
         self._vad_networks: dict[str, VadNetwork] = {}
         self._diarization_options: dict[str, DiarizationOptions] = {}
@@ -70,6 +81,7 @@ class Runners:
             "paraformer": self._paraformer,
             "campplus": self._campplus,
             "streaming": self._streaming,
+            "qwen3": self._qwen3,
         }
         known = {name: proxy for name, proxy in proxies.items() if proxy is not None}
         return dict(zip(known, await asyncio.gather(*map(_is_ready, known.values())), strict=True))
@@ -96,7 +108,8 @@ class Runners:
     async def device(self) -> str:
         """Where the recogniser computes: `cpu` or `cuda`."""
         if not self._device:
-            self._device = await _call("paraformer", lambda: self._paraformer.device())
+            name, recogniser = ("qwen3", self._qwen3) if self._paraformer is None else ("paraformer", self._paraformer)
+            self._device = await _call(name, lambda: recogniser.device())
         return self._device
 
     async def silence_scores(self, block: VadBlock) -> NDArray[np.float32]:
@@ -105,18 +118,52 @@ class Runners:
             results = await _call("vad", lambda: self._vad.score([block]))
         return np.asarray(results[0], np.float32)
 
-    async def recognise(self, model: str, pcm: Pcm, hotwords: Sequence[Hotword] = ()) -> Recognition:
-        """Tokens of an utterance. An utterance that fails is retried once, alone, before RecognitionFailed."""
-        item = RecognitionItem(model=model, pcm=pcm, hotwords={word.text: word.weight for word in hotwords})
+    async def recognise(self, options: RecognitionOptions, pcm: Pcm, *, word_times: bool = False) -> Recognition:
+        """Tokens of an utterance. An utterance that fails is retried once, alone, before RecognitionFailed.
+
+        Paraformer's words always have times; Qwen3-ASR's cost something and come with ``word_times``.
+        """
+        hotwords = {word.text: word.weight for word in options.hotwords}
+        family = catalog.models()[options.model].family
+        if family == "qwen3":
+            call = functools.partial(self._recognise_with_qwen3, options, pcm, hotwords, word_times)
+        else:
+            item = RecognitionItem(model=options.model, pcm=pcm, hotwords=hotwords)
+            call = functools.partial(self._recognise_with_paraformer, item)
         with observability.timed("recognise"):
             for _ in range(2):
-                results = await _call("paraformer", lambda: self._paraformer.recognise([item]))
-                result = Recognition.model_validate(results[0])
+                result = Recognition.model_validate(await call())
                 if result.error is None:
-                    observability.batch_size.labels("paraformer").observe(result.batch_size)
+                    observability.batch_size.labels(family).observe(result.batch_size)
                     return result
         log.error("an utterance of %.1f s failed twice: %s", len(pcm) / 16_000, result.error)
         raise RecognitionFailed("recognition of a segment failed twice; nothing of the transcript is returned")
+
+    async def _recognise_with_paraformer(self, item: RecognitionItem) -> Any:
+        return (await _call("paraformer", lambda: self._paraformer.recognise([item])))[0]
+
+    async def _recognise_with_qwen3(
+        self, options: RecognitionOptions, pcm: Pcm, hotwords: dict[str, int], word_times: bool
+    ) -> Any:
+        item = RecognitionItem(
+            model=options.model,
+            pcm=pcm,
+            hotwords=hotwords,
+            language=language_name(options.language) if options.language else None,
+            prompt=options.prompt,
+            word_times=word_times,
+            id=uuid.uuid4().hex,
+        )
+        try:
+            return await _call("qwen3", lambda: self._qwen3.recognise(item))
+        except asyncio.CancelledError:  # the client has gone: so should the work
+            _forgotten.add(task := asyncio.create_task(self._give_up(item.id)))
+            task.add_done_callback(_forgotten.discard)
+            raise
+
+    async def _give_up(self, recognition: str) -> None:
+        with suppress(SessionLost, RecognitionFailed):
+            await _call_once("qwen3", lambda: self._qwen3.cancel([recognition]))
 
     async def embed(self, model: str, pcm: Pcm) -> Embedding:
         """The voice in every window of an utterance; no windows where too little speech tells one."""
@@ -146,11 +193,12 @@ class Runners:
         the connection broke (the audio may or may not have been recognised: never sent twice), and
         RecognitionFailed, which ends the session as well.
         """
+        runner, proxy = self._live_runner(item.model)
         with observability.timed("stream"):
             if item.is_first:  # starts anew wherever it is sent again
-                results = await _call("streaming", lambda: self._streaming.step([item]))
+                results = await _call(runner, lambda: proxy.step([item]))
             else:
-                results = await _call_once("streaming", lambda: self._streaming.step([item]))
+                results = await _call_once(runner, lambda: proxy.step([item]))
         result = StreamingResult.model_validate(results[0])
         if result.lost:
             raise SessionLost("the live session is no longer known to the recogniser; start again")
@@ -158,13 +206,19 @@ class Runners:
             log.error("a live session failed: %s", result.error)
             raise RecognitionFailed("recognition of the live audio failed")
         if result.batch_size:
-            observability.batch_size.labels("streaming").observe(result.batch_size)
+            observability.batch_size.labels(runner).observe(result.batch_size)
         return result
 
-    async def close_stream(self, session: str) -> None:
+    def _live_runner(self, model: str) -> tuple[str, Any]:
+        if catalog.models()[model].family == "qwen3":
+            return "qwen3", self._qwen3
+        return "streaming", self._streaming
+
+    async def close_stream(self, model: str, session: str) -> None:
         """Frees a session that ends without ``is_last``. Where the runner is away, it is gone already."""
+        runner, proxy = self._live_runner(model)
         try:
-            await _call_once("streaming", lambda: self._streaming.free([session]))
+            await _call_once(runner, lambda: proxy.free([session]))
         except SessionLost:
             log.debug("a session was lost before it was closed")
 
@@ -222,9 +276,8 @@ async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
 
 def proxies(service: Any) -> Runners:
     """Runners of a BentoML service instance that declares them as dependencies."""
-    vad, paraformer, campplus, streaming = (
-        runner.to_async for runner in (service.vad, service.paraformer, service.campplus, service.streaming)
-    )
-    for proxy in (vad, paraformer, campplus, streaming):
+    names = ("vad", "paraformer", "campplus", "streaming", "qwen3")
+    found = {name: getattr(service, name).to_async for name in names if hasattr(service, name)}
+    for proxy in found.values():
         connections.watch(proxy)
-    return Runners(vad, paraformer, campplus, streaming=streaming)
+    return Runners(**found)

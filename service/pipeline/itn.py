@@ -50,6 +50,9 @@ HOUR = f"(?:二十[一二三四]?|十{D}?|{LONE})"
 MINUTES = f"[二三四五]?十{D}?|零?{D}(?=分(?![钟米贝之]))"
 PART_OF_DAY = "上午|下午|中午|早上|晚上|凌晨|清晨|傍晚|半夜|夜里|深夜|今晚|明晚|昨晚|今早|明早"
 
+# Where these numerals are written; in Japanese they are part of other words too.
+LANGUAGES = frozenset({"zh", "yue", ""})
+
 _WEEKDAY_MASK, _FIXED_MASK = "Φ", "Ω"
 _IN_PART_OF_DAY = f"(?:(?<={PART_OF_DAY})|(?<={_WEEKDAY_MASK}))"
 _ON_A_DAY = "(?:(?<=今天|明天|后天|昨天|周末|现在)|(?<=现在是))"
@@ -265,6 +268,7 @@ def _merged(words: Sequence[Word], text: str) -> Word:
         punctuation=words[-1].punctuation,
         logprob=sum(logprobs) if len(logprobs) == len(words) else None,
         tokens=tuple(token for word in words for token in word.tokens),
+        timed=all(word.timed for word in words),
     )
 
 

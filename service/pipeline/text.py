@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runners import catalog
 from service.domain import RecognitionOptions, Word
 from service.inference import Runners
 from service.pipeline import itn
 from service.pipeline.words import with_marks
 
 
-async def finished(runners: Runners, options: RecognitionOptions, words: Sequence[Word]) -> list[Word]:
+async def finished(
+    runners: Runners, options: RecognitionOptions, words: Sequence[Word], language: str = "zh"
+) -> list[Word]:
     """The words of a segment with what ``options`` asks of their text. Raises RecognitionFailed or NotReady."""
     done = list(words)
-    if done and options.punctuation:
+    if catalog.models()[options.model].punctuation is None:  # it has said its own marks
+        done = done if options.punctuation else with_marks(done, [""] * len(done))
+    elif done and options.punctuation:
         done = with_marks(done, await runners.punctuate(options.model, [w.text for w in done]))
-    if options.inverse_text_normalization:
+    if options.inverse_text_normalization and language in itn.LANGUAGES:
         done = list(itn.normalise(done))
     return done

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from runners import catalog
 from runners.interface import Recognition
+from runners.languages import language_code
 from service import observability
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
 from service.errors import NotReady
@@ -31,7 +32,7 @@ from service.pipeline.diarization import Diarizer
 from service.pipeline.segmentation import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
 from service.pipeline.speech import Utterance, UtteranceFinder
 from service.pipeline.turns import SpokenUtterance, regroup, utterances_of
-from service.pipeline.words import unbiased_warnings, words_of
+from service.pipeline.words import unbiased_warnings, untimed_warnings, words_of
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ class Transcription:
         self._in_flight = asyncio.Semaphore(_UTTERANCES_IN_FLIGHT)
         self._recognitions: set[asyncio.Task[Recognition]] = set()
         self._segments: list[Segment] = []
+        self._heard: collections.Counter[str] = collections.Counter()  # letters by the language that they are in
         self._unbiased: dict[str, None] = {}  # hotwords without effect, in order
         self._diarizer = Diarizer(runners, options.model, options.diarization) if options.diarization else None
         self._spoken: list[SpokenUtterance] = []
@@ -119,11 +121,22 @@ class Transcription:
         """What has been transcribed so far; everything once the iteration has ended."""
         return Transcript(
             duration_s=self._samples / SAMPLE_RATE_HZ,
-            language=self._options.language or self._model.languages[0],
+            language=self._language,
             model=self._model.id,
             segments=tuple(self._segments),
-            warnings=unbiased_warnings(tuple(self._unbiased), self._model.id),
+            warnings=(*unbiased_warnings(tuple(self._unbiased), self._model.id), *self._untimed()),
         )
+
+    @property
+    def _language(self) -> str:
+        """The one that was asked for, else the one that most was said in."""
+        said = {code: letters for code, letters in self._heard.items() if code}
+        return self._options.language or max(said, key=said.__getitem__, default=self._model.languages[0])
+
+    def _untimed(self) -> tuple[str, ...]:
+        if not self._options.word_timestamps or all(w.timed for s in self._segments for w in s.words):
+            return ()
+        return untimed_warnings(self._language, self._model)
 
     async def finish(self) -> Transcript:
         """Iterates to the end."""
@@ -182,7 +195,10 @@ class Transcription:
         return task
 
     async def _understand(self, utterance: Utterance) -> Recognition:
-        recognition = self._runners.recognise(self._options.model, utterance.pcm, self._options.hotwords)
+        options = self._options
+        # to tell who says a word, it must be known when
+        word_times = options.word_timestamps or options.diarization is not None
+        recognition = self._runners.recognise(options, utterance.pcm, word_times=word_times)
         if self._diarizer is None:
             return await recognition
         recognised, _ = await asyncio.gather(recognition, self._diarizer.add(utterance.span.start_ms, utterance.pcm))
@@ -231,11 +247,15 @@ class Transcription:
     async def _segment(self, group: list[_Found]) -> Segment:
         span = Span(group[0].span.start_ms, group[-1].span.end_ms)
         words = []
+        heard: collections.Counter[str] = collections.Counter()
         for found in group:
             recognition = await found.recognition
             words += words_of(recognition, found.span.start_ms, found.span.end_ms)
+            heard[language_code(recognition.language) or ""] += sum(map(len, recognition.tokens))
             self._unbiased.update(dict.fromkeys(recognition.unbiased))
-        words = await text.finished(self._runners, self._options, words)
+        self._heard += heard
+        language = self._options.language or max(heard, key=heard.__getitem__)
+        words = await text.finished(self._runners, self._options, words, language)
         if self._diarizer is not None:
             self._spoken += utterances_of(words, [found.span for found in group])
         return Segment(

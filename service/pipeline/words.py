@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from runners import catalog
 from runners.interface import Recognition
 from service.domain import Word
 
@@ -17,8 +18,9 @@ def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]
     """Words of an utterance that lies from ``start_ms`` to ``end_ms`` of the file, in order of time."""
     words: list[Word] = []
     text, first_ms, logprob, ids = "", 0, 0.0, []
-    for token, token_id, begins, ends, token_logprob in zip(
+    for token, mark, token_id, begins, ends, token_logprob in zip(
         recognition.tokens,
+        recognition.marks or [""] * len(recognition.tokens),
         recognition.ids,
         recognition.starts_ms,
         recognition.ends_ms,
@@ -35,7 +37,7 @@ def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]
         if token.endswith(_CONTINUED):
             continue
         begin_s, end_s = (min(start_ms + ms, end_ms) / 1000 for ms in (first_ms, ends))
-        words.append(Word(text, begin_s, end_s, logprob=logprob, tokens=tuple(ids)))
+        words.append(Word(text, begin_s, end_s, mark, logprob, tuple(ids), recognition.timed))
         text, logprob, ids = "", 0.0, []
     if text:  # a last piece whose continuation is missing
         words.append(Word(text, (start_ms + first_ms) / 1000, end_ms / 1000, logprob=logprob, tokens=tuple(ids)))
@@ -51,6 +53,14 @@ def unbiased_warnings(hotwords: Sequence[str], model: str) -> tuple[str, ...]:
     return (f"Hotwords had no effect, as {model} cannot write them: {named}{others}.",)
 
 
+def untimed_warnings(language: str, model: catalog.Model) -> tuple[str, ...]:
+    """What to tell a client whose words have no times, because the model finds none in their language."""
+    known = ", ".join(model.aligned_languages)
+    return (f"There are no word times: {model.id} finds them in {known}, not in {language or 'this language'}.",)
+
+
 def with_marks(words: Sequence[Word], marks: Sequence[str]) -> list[Word]:
     """The words, each followed by its punctuation mark."""
-    return [dataclasses.replace(w, punctuation=m) if m else w for w, m in zip(words, marks, strict=True)]
+    return [
+        dataclasses.replace(w, punctuation=m) if m != w.punctuation else w for w, m in zip(words, marks, strict=True)
+    ]

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pydantic.json_schema import SkipJsonSchema
 
 from runners import catalog
+from runners.languages import language_code
 from service.domain import Diarization, Hotword, RecognitionOptions
 from service.errors import InvalidRequest
-from service.languages import language_code
 from service.protocols.models import loaded_model
 from service.protocols.schemas import invalid_field
 from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
@@ -189,7 +189,8 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
     response_format = form.response_format or ("json" if logprobs else "verbose_json")
     _check_formats(form, response_format, model)
     diarization = _diarization(form, response_format, model)
-    prompted, unused = prompt_hotwords(form.prompt)
+    # Qwen3-ASR reads the prompt as it is; Paraformer can only prefer its words.
+    prompted, unused = ((), ()) if model.family == "qwen3" else prompt_hotwords(form.prompt)
     words = form.word_timestamps and not form.timestamp_granularities
     granularities = tuple(form.timestamp_granularities) or (("segment", "word") if words else ("segment",))
     return TranscriptionRequest(
@@ -198,7 +199,7 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
             language=_language(form, model),
             prompt=form.prompt,
             hotwords=(*prompted, *(Hotword(word) for word in form.keywords)),
-            word_timestamps="word" in granularities or response_format in ("srt", "vtt"),
+            word_timestamps=_shows_word_times(form, response_format, granularities),
             punctuation=form.enable_punctuation_prediction,
             inverse_text_normalization=form.enable_inverse_text_normalization,
             diarization=diarization,
@@ -211,6 +212,15 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
         stream=form.stream,
         warnings=tuple(_warnings(form, fields, unused, speakers_told=diarization is not None)),
     )
+
+
+def _shows_word_times(
+    form: TranscriptionForm, response_format: ResponseFormat, granularities: Sequence[Granularity]
+) -> bool:
+    """Whether the answer has, or is cut by, times that some models have to find in a pass of their own."""
+    if response_format in ("srt", "vtt"):
+        return True
+    return response_format == "verbose_json" and "word" in granularities and not form.stream
 
 
 def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:

@@ -137,7 +137,9 @@ def _speaker_id(segment: Segment) -> str:
 
 def _word_tokens(words: Iterable[Word]) -> list[WordToken]:
     return [
-        WordToken(text=word.text, start_time=_seconds(word.start_s), end_time=_seconds(word.end_s)) for word in words
+        WordToken(text=word.text, start_time=_seconds(word.start_s), end_time=_seconds(word.end_s))
+        for word in words
+        if word.timed
     ]
 
 

@@ -263,7 +263,12 @@ def word_logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
 
 
 def _timed(words: Iterable[Word]) -> list[TimedWord]:
-    return [TimedWord(word=word.text, start=_seconds(word.start_s), end=_seconds(word.end_s)) for word in words]
+    """Words whose times were only guessed are left out; ``Transcript.warnings`` tells."""
+    return [
+        TimedWord(word=word.text, start=_seconds(word.start_s), end=_seconds(word.end_s))
+        for word in words
+        if word.timed
+    ]
 
 
 def _words(transcript: Transcript) -> Iterable[Word]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from runners import catalog
+from runners.languages import language_code
 from service.domain import Pcm, Word, join_words
 from service.inference import Runners
 from service.pipeline import text
@@ -42,13 +43,14 @@ class Sentence:
         self._runners = runners
         self._options = options
         self._begin_ms: int | None = None
+        self._language = ""  # what the recogniser heard, by its own name for it
         self._news = asyncio.Event()
         self._final: asyncio.Task[_Final] | None = None
         self._stream: StreamedText | None = None
         if streamed:
             self._stream = StreamedText(
                 runners,
-                options.recognition.model,
+                options.recognition,
                 start_ms,
                 punctuate=options.partial_punctuation,
                 on_change=self._news.set,
@@ -117,7 +119,9 @@ class Sentence:
             words = [w for w in await self._stream.finish() if w.start_s * 1000 < closed.audio.end_ms]
         if self._begin_ms is None and not _is_sure(words):
             return _Final(closed.speech, ())
-        done = await text.finished(self._runners, self._options.recognition, _within(words, closed.speech))
+        recognition = self._options.recognition
+        language = recognition.language or language_code(self._language) or ""
+        done = await text.finished(self._runners, recognition, _within(words, closed.speech), language)
         return _Final(closed.speech, tuple(done))
 
     async def _second_pass(self, audio: Span, pcm: Pcm) -> list[Word]:
@@ -130,8 +134,12 @@ class Sentence:
             return pcm[start:end]
 
         recognised = await asyncio.gather(
-            *(self._runners.recognise(recognition.model, audio_of(p), recognition.hotwords) for p in pieces)
+            *(
+                self._runners.recognise(recognition, audio_of(piece), word_times=recognition.word_timestamps)
+                for piece in pieces
+            )
         )
+        self._language = next((r.language for r in recognised if r.language), self._language)
         return [
             word
             for piece, result in zip(pieces, recognised, strict=True)

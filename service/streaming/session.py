@@ -41,11 +41,11 @@ class Session:
     def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter) -> None:
         """Raises InvalidRequest if the streaming text is to be final and the model has no streaming recogniser."""
         model = catalog.models()[options.recognition.model]
-        if model.streaming is None and not options.finals:
+        if not model.hears_live and not options.finals:
             raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
         self._runners = runners
         self._options = options
-        self._streamed = model.streaming is not None and (options.partials or not options.finals)
+        self._streamed = model.hears_live and (options.partials or not options.finals)
         self._gate = NearFieldGate(near_field)
         self._listener = Listener(runners, options, self._gate)
         self._open: Sentence | None = None

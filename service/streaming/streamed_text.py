@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from runners.interface import Recognition, StreamingItem, StreamingResult
-from service.domain import SAMPLE_RATE_HZ, Pcm, Word, join_words
+from runners.languages import language_name
+from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Word, join_words
 from service.errors import ServiceError
 from service.inference import Runners
 from service.pipeline.segmentation import SAMPLES_PER_MS
@@ -42,10 +43,16 @@ class StreamedText:
     """
 
     def __init__(
-        self, runners: Runners, model: str, start_ms: int, *, punctuate: bool, on_change: Callable[[], None]
+        self,
+        runners: Runners,
+        options: RecognitionOptions,
+        start_ms: int,
+        *,
+        punctuate: bool,
+        on_change: Callable[[], None],
     ) -> None:
         self._runners = runners
-        self._model = model
+        self._options = options
         self._session = uuid.uuid4().hex
         self._start_ms = start_ms
         self._punctuate = punctuate
@@ -124,7 +131,7 @@ class StreamedText:
             raise
         finally:
             if is_open:
-                await self._runners.close_stream(self._session)
+                await self._runners.close_stream(self._options.model, self._session)
 
     def _item(self, *, is_first: bool, is_last: bool) -> StreamingItem:
         pcm = np.concatenate([np.empty(0, np.int16), *self._waiting])
@@ -133,12 +140,15 @@ class StreamedText:
         self._sent_samples += len(pcm)
         self._room.set()
         return StreamingItem(
-            model=self._model,
+            model=self._options.model,
             session=self._session,
             pcm=pcm,
             is_first=is_first,
             is_last=is_last,
             punctuate=self._punctuate,
+            hotwords={word.text: word.weight for word in self._options.hotwords},
+            language=language_name(self._options.language) if self._options.language else None,
+            prompt=self._options.prompt,
         )
 
     def _understand(self, result: StreamingResult) -> None:

@@ -9,6 +9,7 @@ from bentoml.exceptions import InternalServerError, ServiceUnavailable
 
 from runners.interface import Recognition
 from service import inference
+from service.domain import RecognitionOptions
 from service.errors import NotReady, RecognitionFailed
 from service.inference import Runners
 
@@ -36,7 +37,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def recognise(runner: Runner) -> list[str]:
-    return (await Runners(None, runner).recognise("m", PCM)).tokens
+    return (await Runners(None, runner).recognise(RecognitionOptions(model="paraformer-demo"), PCM)).tokens
 
 
 def disconnected() -> Exception:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.languages import language_code
+from runners.languages import language_code
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ async def test_a_failing_item_fails_its_sentence(runner: Runner) -> None:
 
 
 async def test_closing_a_session_of_a_runner_that_is_away_is_no_failure() -> None:
-    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream("s")
+    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO, "s")
 
 
 async def test_a_sentence_is_recognised_as_it_comes() -> None:
@@ -101,7 +101,7 @@ async def test_sessions_are_counted_until_they_are_closed() -> None:
     before = streaming.sessions()
     await runners.stream(item("counted", is_first=True))
     assert streaming.sessions() == before + 1
-    await runners.close_stream("counted")
+    await runners.close_stream(DEMO, "counted")
     assert streaming.sessions() == before
 
 

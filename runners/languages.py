@@ -1,11 +1,11 @@
-"""Language names as clients write them -> the codes that the models' languages are listed in."""
+"""Language names as clients write them -> the codes that the models' languages are listed in; Qwen3-ASR's names."""
 
 from __future__ import annotations
 
 # ISO-639-1 where there is one. The names are those of Qwen3-ASR, the codes' ISO-639-3 forms and the language's own.
 _NAMES = {
     "zh": ("chinese", "mandarin", "cmn", "zho", "chi", "中文", "汉语", "普通话"),
-    "yue": ("cantonese", "粤语", "廣東話"),
+    "yue": ("cantonese", "粤语", "廣東話", "zh-hk", "zh-yue"),
     "en": ("english", "eng"),
     "ar": ("arabic", "ara"),
     "cs": ("czech", "ces"),
@@ -42,3 +42,8 @@ def language_code(name: str) -> str | None:
     """``zh`` for ``zh``, ``zh-CN``, ``cmn-Hans-CN``, ``Chinese`` or ``中文``; None for what is no known language."""
     name = name.strip().lower().replace("_", "-")
     return _CODES.get(name) or _CODES.get(name.partition("-")[0])
+
+
+def language_name(code: str) -> str:
+    """What Qwen3-ASR calls the language of a code: ``Chinese`` for ``zh``. KeyError for no language known here."""
+    return _NAMES[code][0].capitalize()

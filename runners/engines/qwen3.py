@@ -1,0 +1,241 @@
+"""Qwen3-ASR: whole utterances, word times, and live sentences, on whatever backend generates the text.
+
+A backend (qwen3_transformers, qwen3_vllm) answers questions and finds timestamps; prompts, parsing, words and
+the streaming rule are here, so that they are the same on each.
+
+Live, a sentence is heard in windows of 8 s, within which the audio tower attends: a full window is encoded once,
+and only the open one again at each step. What two answers in a row agree on, less its last tokens, is confirmed and
+begins the next answer (Qwen3-ASR's prefix rollback).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners.engines.qwen3_prompt import Answer, context_of, parse_answer
+from runners.engines.qwen3_words import alignment_units, character_times, repaired, split_words
+from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
+
+SAMPLE_RATE_HZ = 16_000
+WINDOW_SAMPLES = 8 * SAMPLE_RATE_HZ
+# A live session that has not been heard of for so long is forgotten.
+_FORGOTTEN_S = 300.0
+# No language is spoken in more tokens a second.
+_TOKENS_PER_S, _LEAST_TOKENS = 12, 24
+
+Pcm = NDArray[np.int16]
+
+
+@dataclass
+class Question:
+    """What a backend is to answer: audio in pieces of which each is encoded alone, and how the answer begins.
+
+    ``begun`` are token ids. ``memory`` belongs to a live sentence: what a backend wants to keep of it.
+    """
+
+    pieces: Sequence[Pcm]
+    context: str = ""
+    language: str | None = None
+    begun: tuple[int, ...] = ()
+    most_tokens: int = 4096
+    memory: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was generated after ``Question.begun``, without its end: token ids and their log-probabilities."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    batch_size: int = 1
+
+
+class Backend(Protocol):
+    """Where the network computes. Calls may come at once; one that is cancelled is given up."""
+
+    timestamp_ms: float
+
+    async def answer(self, question: Question) -> Generated: ...
+
+    async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
+        """Two for each unit, in steps of ``timestamp_ms``."""
+        ...
+
+    async def is_healthy(self) -> bool: ...
+
+    def text(self, ids: Iterable[int]) -> str: ...
+
+    def piece_bytes(self, ids: Iterable[int]) -> list[int]:
+        """How many bytes of the text each token stands for."""
+        ...
+
+
+def most_tokens(samples: int) -> int:
+    return _LEAST_TOKENS + math.ceil(_TOKENS_PER_S * samples / SAMPLE_RATE_HZ)
+
+
+class Qwen3Engine:
+    """One model. ``aligned`` are the names of the languages that have word times."""
+
+    def __init__(self, backend: Backend, aligned: Iterable[str], live_backend: Backend | None = None) -> None:
+        self.backend = backend
+        self._live_backend = live_backend or backend
+        self._aligned = frozenset(aligned)
+        self._sentences: dict[str, _Sentence] = {}
+
+    async def recognise(self, item: RecognitionItem) -> Recognition:
+        """The words of one utterance, with their times where the language has them."""
+        question = Question(
+            [item.pcm],
+            context=context_of(item.prompt, item.hotwords),
+            language=item.language,
+            most_tokens=most_tokens(len(item.pcm)),
+        )
+        generated = await self.backend.answer(question)
+        answer = parse_answer(self.backend.text(generated.ids), item.language)
+        times = await self._times(item.pcm, answer) if item.word_times else None
+        return _recognition(self.backend, answer, generated, times, len(item.pcm))
+
+    async def _times(self, pcm: Pcm, answer: Answer) -> dict[int, tuple[float, float]] | None:
+        """Times of the answer's letters; None where the language has none."""
+        if answer.language not in self._aligned:
+            return None
+        units = await asyncio.to_thread(alignment_units, answer.text, answer.language)
+        if not units:
+            return {}
+        steps = repaired(await self.backend.timestamps(pcm, units))
+        ms = [round(step * self.backend.timestamp_ms) for step in steps]
+        return character_times(answer.text, units, list(zip(ms[::2], ms[1::2], strict=True)))
+
+    async def step(self, item: StreamingItem) -> StreamingResult:
+        """Hears the next audio of a live sentence; the sentence so far."""
+        self._forget()
+        if item.is_first:
+            self._sentences[item.session] = _Sentence(self._live_backend, item)
+        sentence = self._sentences.get(item.session)
+        if sentence is None:
+            return StreamingResult(lost=True)
+        if item.is_last:
+            del self._sentences[item.session]
+        return await sentence.hear(item.pcm)
+
+    def close(self, sessions: Iterable[str]) -> None:
+        for session in sessions:
+            self._sentences.pop(session, None)
+
+    def __len__(self) -> int:
+        """Live sentences now."""
+        return len(self._sentences)
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        old = [name for name, sentence in self._sentences.items() if now - sentence.heard_at > _FORGOTTEN_S]
+        self.close(old)
+
+
+@dataclass
+class _Sentence:
+    backend: Backend
+    first: StreamingItem
+    pcm: Pcm = field(default_factory=lambda: np.empty(0, np.int16))
+    steps: int = 0
+    answer: tuple[int, ...] = ()
+    confirmed: tuple[int, ...] = ()
+    memory: dict[str, Any] = field(default_factory=dict)
+    heard_at: float = field(default_factory=time.monotonic)
+
+    async def hear(self, pcm: Pcm) -> StreamingResult:
+        self.heard_at = time.monotonic()
+        self.pcm = np.concatenate([self.pcm, pcm])
+        begun = self.confirmed if self.steps >= self.first.unfixed_chunks else ()
+        question = Question(
+            [self.pcm[at : at + WINDOW_SAMPLES] for at in range(0, max(1, len(self.pcm)), WINDOW_SAMPLES)],
+            context=context_of(self.first.prompt, self.first.hotwords),
+            language=self.first.language,
+            begun=begun,
+            most_tokens=most_tokens(len(self.pcm)) - len(begun),
+            memory=self.memory,
+        )
+        generated = await self.backend.answer(question)
+        answer = begun + generated.ids
+        self.confirmed = self._confirmed(answer)
+        self.answer, self.steps = answer, self.steps + 1
+        parsed = parse_answer(self.backend.text(answer), self.first.language)
+        found = _recognition(self.backend, parsed, generated, None, len(self.pcm))
+        return StreamingResult(
+            tokens=found.tokens,
+            marks=found.marks,
+            starts_ms=found.starts_ms,
+            ends_ms=found.ends_ms,
+            language=found.language,
+            batch_size=generated.batch_size,
+        )
+
+    def _confirmed(self, answer: tuple[int, ...]) -> tuple[int, ...]:
+        """What this answer and the last agree on, less the tokens that may still change."""
+        agreed = 0
+        for ours, theirs in zip(answer, self.answer, strict=False):
+            if ours != theirs:
+                break
+            agreed += 1
+        agreed = max(0, min(agreed, len(answer) - self.first.unfixed_tokens))
+        while agreed and "\ufffd" in self.backend.text(answer[:agreed]):  # never half a character
+            agreed -= 1
+        return answer[:agreed]
+
+
+def _recognition(
+    backend: Backend,
+    answer: Answer,
+    generated: Generated,
+    times: dict[int, tuple[float, float]] | None,
+    samples: int,
+) -> Recognition:
+    """The answer's words. Without ``times`` they share the utterance evenly, letter by letter."""
+    words = split_words(answer.text)
+    duration_ms = 1000 * samples / SAMPLE_RATE_HZ
+    timed = times is not None
+    if times is None:
+        count = max(1, len(answer.text))
+        times = {i: (i / count * duration_ms, (i + 1) / count * duration_ms) for i in range(count)}
+    logprobs = _letter_logprobs(backend, answer, generated)
+    recognition = Recognition(language=answer.language, timed=timed, batch_size=generated.batch_size)
+    latest = 0.0
+    for word in words:
+        known = [times[i] for i in range(word.first, word.last + 1) if i in times]
+        start, end = (known[0][0], known[-1][1]) if known else (latest, latest)
+        latest = end = min(max(start, end), duration_ms)
+        recognition.tokens.append(word.text)
+        recognition.marks.append(word.mark)
+        recognition.starts_ms.append(round(min(start, end)))
+        recognition.ends_ms.append(round(end))
+        recognition.ids.append(-1)
+        recognition.logprobs.append(sum(logprobs[word.first : word.last + 1]))
+    return recognition
+
+
+def _letter_logprobs(backend: Backend, answer: Answer, generated: Generated) -> list[float]:
+    """A log-probability for each letter of the text: those of a token's letters add up to its own."""
+    raw = backend.text(generated.ids)
+    at = raw.rfind(answer.text)
+    mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
+    if at < 0:  # it went in circles, or was said before this step
+        return [mean] * len(answer.text)
+    by_byte: list[float] = []
+    for count, logprob in zip(backend.piece_bytes(generated.ids), generated.logprobs, strict=True):
+        by_byte += [logprob / max(1, count)] * count
+    first = len(raw[:at].encode())
+    found = []
+    for char in answer.text:
+        last = first + len(char.encode())
+        found.append(sum(by_byte[first:last]))
+        first = last
+    return found

@@ -1,0 +1,89 @@
+"""What Qwen3-ASR is asked and what it answers, the same for every backend.
+
+The forms are the checkpoints' own chat templates (Qwen3-ASR and Qwen3-ForcedAligner); the number of audio tokens
+stands in them as the engine puts it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TEXT_TAG = "<asr_text>"
+AUDIO_START, AUDIO_PAD, AUDIO_END = "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>"
+TIMESTAMP = "<timestamp>"
+# A context of more says nothing more, and costs attention in every step.
+LONGEST_CONTEXT = 2000
+
+_CONTROL = re.compile(r"<\|[^<>|]*\|>|" + "|".join(map(re.escape, (TEXT_TAG, TIMESTAMP))))
+# More repetitions than anybody says: a decoder that runs in circles. As in qwen-asr, one of them is kept.
+_MOST_REPETITIONS = 20
+_CIRCLES = re.compile(r"(.{1,20}?)\1{%d,}" % _MOST_REPETITIONS, re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``language`` is the name that the model gave ("" where it gave none); ``text`` is punctuated."""
+
+    language: str
+    text: str
+
+
+def context_of(prompt: str, hotwords: Mapping[str, int]) -> str:
+    """The client's words about the audio, then its hotwords, the heaviest first; at most 2,000 characters of them.
+
+    Control tokens are taken out until none is left, so that no text can end its part of the prompt.
+    """
+    words = " ".join(sorted(hotwords, key=lambda word: -hotwords[word]))
+    context = without_control_tokens(f"{prompt}\n{words}" if prompt and words else prompt or words)
+    return without_control_tokens(context[:LONGEST_CONTEXT])
+
+
+def without_control_tokens(text: str) -> str:
+    while (stripped := _CONTROL.sub("", text)) != text:
+        text = stripped
+    return text
+
+
+def recognition_prompt(context: str, language: str | None, *, audio_tokens: str = AUDIO_PAD, answer: str = "") -> str:
+    """The prompt of a recognition. ``language`` is a name such as ``Chinese``; None: the model says which it hears.
+
+    ``answer`` is how the answer is to begin, from its very first token (language included).
+    """
+    begun = answer or (f"language {language}{TEXT_TAG}" if language else "")
+    return (
+        f"<|im_start|>system\n{context}<|im_end|>\n"
+        f"<|im_start|>user\n{AUDIO_START}{audio_tokens}{AUDIO_END}<|im_end|>\n"
+        f"<|im_start|>assistant\n{begun}"
+    )
+
+
+def alignment_prompt(units: list[str], *, audio_tokens: str = AUDIO_PAD) -> str:
+    """Two timestamps, start and end, after every unit."""
+    return f"{AUDIO_START}{audio_tokens}{AUDIO_END}" + "".join(f"{unit}{TIMESTAMP}{TIMESTAMP}" for unit in units)
+
+
+def parse_answer(raw: str, language: str | None = None) -> Answer:
+    """The answer's language and text; ``language`` is the one that the prompt began with, if any.
+
+    `language None` (nothing is said) and an answer that breaks off within its language have no text.
+    """
+    raw = without_circles(raw)
+    if language:
+        return Answer(language, _spoken(raw.rpartition(TEXT_TAG)[2]))
+    head, tag, text = raw.partition(TEXT_TAG)
+    if not tag:
+        return Answer("", "" if raw.lstrip().lower().startswith("language") else _spoken(raw))
+    named = re.search(r"language\s+(\S[^\n]*)", head, re.IGNORECASE)
+    name = named[1].strip().capitalize() if named else ""
+    return Answer("" if name == "None" else name, _spoken(text))
+
+
+def _spoken(text: str) -> str:
+    return without_control_tokens(text).replace("\ufffd", "").strip()
+
+
+def without_circles(text: str) -> str:
+    """``text`` with each stretch that stands there more than twenty times in a row standing there once."""
+    return _CIRCLES.sub(r"\1", text)

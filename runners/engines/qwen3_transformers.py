@@ -1,0 +1,250 @@
+"""The backend of the `qwen-asr` package's network, on a CPU or any GPU that torch knows: batches, greedy decoding."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from runners.engines import qwen3_network
+from runners.engines.batching import length_buckets
+from runners.engines.qwen3 import WINDOW_SAMPLES, Generated, Pcm, Question
+from runners.engines.qwen3_prompt import AUDIO_PAD, alignment_prompt, recognition_prompt
+from runners.engines.whisper_features import FRAME_SAMPLES, encoded_length, features
+from runners.gathering import Gatherer
+
+# The convolutions look at a second at a time; a shorter one alone would see its edge where a longer one sees silence.
+_SHORTEST_SAMPLES = 100 * FRAME_SAMPLES
+# Of the published checkpoints, for those that don't say it themselves.
+_END_IDS = (151645, 151643)
+
+
+@dataclass
+class _Memory:
+    """A live sentence's prompt up to its last full window, computed: the decoder's cache, and how long it is."""
+
+    cache: Any
+    tokens: int = 0
+    pieces: int = 0
+
+
+class TransformersBackend:
+    """Answers batches of at most ``batch_size``; live sentences one by one, each from where its last step left off."""
+
+    def __init__(
+        self,
+        recogniser: Path,
+        aligner: Path | None,
+        *,
+        batch_size: int = 4,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        from transformers import Qwen2TokenizerFast
+
+        self.device, self.batch_size = device, batch_size
+        self._thinker = qwen3_network.load(recogniser, dtype, device).thinker
+        self._tokenizer = Qwen2TokenizerFast.from_pretrained(recogniser)
+        self._end_ids = _end_ids(recogniser)
+        self.timestamp_ms = 80.0
+        if aligner is not None:
+            network = qwen3_network.load(aligner, dtype, device)
+            self._aligner = network.thinker
+            self._aligner_tokenizer = Qwen2TokenizerFast.from_pretrained(aligner)
+            self._timestamp_id = int(network.config.timestamp_token_id)
+            self.timestamp_ms = float(network.config.timestamp_segment_time)
+        self._lock = threading.Lock()
+        self._answers = Gatherer(self._answer_together, 4 * batch_size)
+        self._alignments = Gatherer(self._align_together, 4 * batch_size)
+        self.encoded_s = 0.0  # for benchmarks: how much audio the tower was given
+
+    async def answer(self, question: Question) -> Generated:
+        if question.memory is not None:
+            return await asyncio.to_thread(self._answer_live, question)
+        (generated,) = await self._answers([question])
+        return generated
+
+    async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
+        (found,) = await self._alignments([(pcm, units)])
+        return found
+
+    async def is_healthy(self) -> bool:
+        return True
+
+    def text(self, ids: Iterable[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)  # type: ignore[no-any-return]
+
+    def piece_bytes(self, ids: Iterable[int]) -> list[int]:
+        # byte-level tokens: a letter for each byte; added tokens are plain text
+        return [len(t.encode()) if t.startswith("<") else len(t) for t in self._pieces(ids)]
+
+    def _pieces(self, ids: Iterable[int]) -> list[str]:
+        return self._tokenizer.convert_ids_to_tokens(list(ids))  # type: ignore[no-any-return]
+
+    def _answer_together(self, questions: Sequence[Question]) -> list[Generated]:
+        results: list[Generated] = [Generated((), ())] * len(questions)
+        lengths = [sum(map(len, q.pieces)) + 1 for q in questions]
+        for group in length_buckets(lengths, self.batch_size):
+            found = self._answer_batch([questions[p] for p in group])
+            for position, generated in zip(group, found, strict=True):
+                results[position] = generated
+        return results
+
+    @torch.inference_mode()
+    def _answer_batch(self, questions: list[Question]) -> list[Generated]:
+        with self._lock:
+            encoded = [self._encode(self._thinker, question.pieces) for question in questions]
+            prompts = [self._prompt(q, audio) for q, audio in zip(questions, encoded, strict=True)]
+            return self._generate(prompts, [q.most_tokens for q in questions])
+
+    def _prompt(self, question: Question, audio: torch.Tensor) -> torch.Tensor:
+        """The embedded prompt: (tokens, width)."""
+        text = recognition_prompt(question.context, question.language)
+        before, after = (self._embed(part) for part in text.split(AUDIO_PAD))
+        return torch.cat([before, audio, after, self._thinker.model.embed_tokens(self._ids(question.begun))])
+
+    @torch.inference_mode()
+    def _answer_live(self, question: Question) -> Generated:
+        assert question.memory is not None
+        with self._lock:
+            memory = self._remembered(question)
+            open_pieces = question.pieces[memory.pieces :]
+            text = recognition_prompt(question.context, question.language)
+            audio = [self._encode(self._thinker, open_pieces)] if open_pieces else []
+            begun = self._thinker.model.embed_tokens(self._ids(question.begun))
+            rest = torch.cat([*audio, self._embed(text.partition(AUDIO_PAD)[2]), begun])
+            (generated,) = self._generate([rest], [question.most_tokens], memory)
+            memory.cache.crop(memory.tokens)
+            return generated
+
+    def _remembered(self, question: Question) -> _Memory:
+        """The sentence's memory, with every full window in it."""
+        from transformers import DynamicCache
+
+        assert question.memory is not None
+        memory: _Memory | None = question.memory.get("transformers")
+        new: list[torch.Tensor] = []
+        if memory is None:
+            memory = question.memory["transformers"] = _Memory(DynamicCache())
+            new.append(self._embed(recognition_prompt(question.context, question.language).partition(AUDIO_PAD)[0]))
+        closed = [piece for piece in question.pieces[memory.pieces :] if len(piece) == WINDOW_SAMPLES]
+        if closed:
+            new.append(self._encode(self._thinker, closed))
+        if new:
+            self._decode(torch.cat(new)[None], memory.cache, memory.tokens)
+            memory.tokens += sum(map(len, new))
+            memory.pieces += len(closed)
+        return memory
+
+    def _decode(
+        self, embedded: torch.Tensor, cache: Any, before: int | torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The decoder's states for (batch, tokens, width) that follow ``before`` tokens in ``cache``."""
+        batch, tokens, _ = embedded.shape
+        positions = torch.arange(tokens, device=self.device)[None] + before
+        if mask is None:
+            mask = torch.ones(batch, tokens + int(before), dtype=torch.long, device=self.device)
+        states: torch.Tensor = self._thinker.model(
+            inputs_embeds=embedded,
+            attention_mask=mask,
+            position_ids=positions.clamp(min=0).expand(3, batch, tokens),
+            past_key_values=cache,
+            use_cache=True,
+        )[0]
+        return states
+
+    def _generate(self, prompts: list[torch.Tensor], most: list[int], memory: _Memory | None = None) -> list[Generated]:
+        """Greedy decoding of embedded prompts, padded at their start; after ``memory`` where there is one."""
+        from transformers import DynamicCache
+
+        longest = max(map(len, prompts))
+        padding = torch.tensor([[longest - len(p)] for p in prompts], device=self.device)
+        embedded = torch.stack([torch.nn.functional.pad(p, (0, 0, longest - len(p), 0)) for p in prompts])
+        cache, before = (memory.cache, memory.tokens) if memory else (DynamicCache(), 0)
+        mask = (torch.arange(before + longest, device=self.device)[None] >= padding).long()
+        states = self._decode(embedded, cache, before - padding, mask)
+        ids: list[list[int]] = [[] for _ in prompts]
+        logprobs: list[list[float]] = [[] for _ in prompts]
+        going = [limit > 0 for limit in most]
+        for step in range(max(most)):
+            scores = self._thinker.lm_head(states[:, -1]).float().log_softmax(-1)
+            best, chosen = scores.max(-1)
+            for row, (token, logprob) in enumerate(zip(chosen.tolist(), best.tolist(), strict=True)):
+                going[row] = going[row] and token not in self._end_ids and step < most[row]
+                if going[row]:
+                    ids[row].append(token)
+                    logprobs[row].append(logprob)
+            if not any(going):
+                break
+            mask = torch.nn.functional.pad(mask, (0, 1), value=1)
+            after = before + longest + step - padding
+            states = self._decode(self._thinker.model.embed_tokens(chosen)[:, None], cache, after, mask)
+        return [Generated(tuple(i), tuple(p), len(prompts)) for i, p in zip(ids, logprobs, strict=True)]
+
+    def _encode(self, thinker: Any, pieces: Sequence[Pcm]) -> torch.Tensor:
+        """Audio states of all pieces in a row, (tokens, width); each piece is encoded alone."""
+        mels = [features(_lengthened(piece)) for piece in pieces]
+        self.encoded_s += sum(m.shape[1] for m in mels) / 100
+        lengths = torch.tensor([m.shape[1] for m in mels], device=self.device)
+        joined = torch.cat(mels, dim=1).to(self.device, thinker.dtype)
+        states: torch.Tensor = thinker.audio_tower(joined, feature_lens=lengths).last_hidden_state
+        return states
+
+    def _embed(self, text: str) -> torch.Tensor:
+        embedded: torch.Tensor = self._thinker.model.embed_tokens(
+            self._ids(self._tokenizer.encode(text, add_special_tokens=False))
+        )
+        return embedded
+
+    def _ids(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
+
+    @torch.inference_mode()
+    def _align_together(self, asked: Sequence[tuple[Pcm, Sequence[str]]]) -> list[list[int]]:
+        results: list[list[int]] = [[]] * len(asked)
+        for group in length_buckets([len(pcm) + 1 for pcm, _ in asked], self.batch_size):
+            with self._lock:
+                found = self._align_batch([asked[p] for p in group])
+            for position, steps in zip(group, found, strict=True):
+                results[position] = steps
+        return results
+
+    def _align_batch(self, asked: list[tuple[Pcm, Sequence[str]]]) -> list[list[int]]:
+        thinker, encode = self._aligner, self._aligner_tokenizer.encode
+        rows, embedded = [], []
+        for pcm, units in asked:
+            audio = self._encode(thinker, [pcm])
+            assert len(audio) == encoded_length(len(_lengthened(pcm)) // FRAME_SAMPLES)
+            before, after = alignment_prompt(list(units)).split(AUDIO_PAD)
+            ids = [self._ids(encode(part, add_special_tokens=False)) for part in (before, after)]
+            embedded.append(torch.cat([thinker.model.embed_tokens(ids[0]), audio, thinker.model.embed_tokens(ids[1])]))
+            rows.append(torch.cat([ids[0], torch.full((len(audio),), -1, device=self.device), ids[1]]))
+        mask = torch.nn.utils.rnn.pad_sequence(
+            [torch.ones(len(e), dtype=torch.long) for e in embedded], batch_first=True
+        )
+        states = thinker.model(
+            inputs_embeds=torch.nn.utils.rnn.pad_sequence(embedded, batch_first=True),
+            attention_mask=mask.to(self.device),
+            use_cache=False,
+        )[0]
+        return [
+            thinker.lm_head(state[: len(row)][row == self._timestamp_id]).argmax(-1).tolist()
+            for state, row in zip(states, rows, strict=True)
+        ]
+
+
+def _lengthened(pcm: Pcm) -> Pcm:
+    return np.pad(pcm, (0, max(0, _SHORTEST_SAMPLES - len(pcm))))
+
+
+def _end_ids(directory: Path) -> tuple[int, ...]:
+    file = directory / "generation_config.json"
+    found = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id") if file.is_file() else None
+    return _END_IDS if found is None else (found,) if isinstance(found, int) else tuple(found)

@@ -1,0 +1,130 @@
+"""Qwen3Runner: Qwen3-ASR with its forced aligner, offline and live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+
+from runners import catalog, logs, store
+from runners.draining import outlive_service
+from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
+from runners.languages import language_name
+from runners.runtime import RUNNER_CONFIG, fix_media_types, settings
+
+if TYPE_CHECKING:
+    from runners.engines.qwen3 import Qwen3Engine
+
+log = logging.getLogger(__name__)
+
+
+# One process: it holds the live sessions.
+@bentoml.service(name="Qwen3Runner", workers=1, **RUNNER_CONFIG)
+class Qwen3Runner:
+    """Hosts every enabled Qwen3-ASR. Calls of all requests meet in the backend's batches."""
+
+    def __init__(self) -> None:
+        import torch
+
+        logs.configure(settings().log_level, settings().log_format)
+        torch.set_num_threads(settings().asr_threads)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        enabled = [catalog.models()[name] for name in settings().enabled_models]
+        self._engines = {model.id: self._load(model) for model in enabled if model.family == "qwen3"}
+        self._calls: dict[str, asyncio.Task[Any]] = {}
+        outlive_service()
+
+    def _load(self, model: catalog.Model) -> Qwen3Engine:
+        import torch
+
+        from runners.engines.qwen3 import Qwen3Engine
+        from runners.engines.qwen3_transformers import TransformersBackend
+
+        parts = {name: store.find_part(model, name, settings()) for name in model.parts if name in ("asr", "aligner")}
+        backend = TransformersBackend(
+            parts["asr"],
+            parts.get("aligner"),
+            batch_size=settings().asr_batch_size,
+            device=self._device,
+            dtype=torch.bfloat16 if settings().asr_precision == "bf16" else torch.float32,
+        )
+        log.info("%s: loaded on %s", model.id, self._device)
+        return Qwen3Engine(backend, map(language_name, model.aligned_languages))
+
+    @bentoml.api
+    async def recognise(self, item: RecognitionItem) -> Recognition:
+        """One utterance's words; those of other calls are computed with it. ``cancel`` gives it up."""
+        engine = self._engines.get(item.model)
+        if engine is None:
+            return Recognition(error=f"{item.model} is not loaded in this runner")
+        return await self._cancellable(item.id, self._recognise(engine, item))
+
+    async def _recognise(self, engine: Qwen3Engine, item: RecognitionItem) -> Recognition:
+        with logs.for_requests([item.request_id]):
+            try:
+                return await engine.recognise(item)
+            except (RuntimeError, ValueError, IndexError) as error:
+                log.exception("an utterance failed")
+                return Recognition(error=f"{type(error).__name__}: {error}")
+
+    async def _cancellable(self, name: str, call: Coroutine[Any, Any, Recognition]) -> Recognition:
+        task = self._calls[name] = asyncio.create_task(call)
+        try:
+            result: Recognition = await task
+            return result
+        except asyncio.CancelledError:
+            task.cancel()
+            if task.cancelled():
+                return Recognition(error="called off")
+            raise
+        finally:
+            self._calls.pop(name, None)
+
+    @bentoml.api
+    async def cancel(self, ids: list[str]) -> None:
+        """Gives up recognitions that nobody waits for any more; unknown ones are none."""
+        for name in ids:
+            if name in self._calls:
+                self._calls[name].cancel()
+
+    @bentoml.api
+    async def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
+        """Advances each item's live sentence by its audio; the sentence so far of each."""
+        return list(await asyncio.gather(*map(self._step, items)))
+
+    async def _step(self, item: StreamingItem) -> StreamingResult:
+        engine = self._engines.get(item.model)
+        if engine is None:
+            return StreamingResult(error=f"{item.model} is not loaded in this runner")
+        with logs.for_requests([item.request_id]):
+            try:
+                return await engine.step(item)
+            except (RuntimeError, ValueError, IndexError) as error:
+                log.exception("a live sentence failed")
+                engine.close([item.session])
+                return StreamingResult(error=f"{type(error).__name__}: {error}")
+
+    @bentoml.api
+    async def free(self, sessions: list[str]) -> None:
+        """Frees live sentences that end without a last item; unknown ones are none."""
+        for engine in self._engines.values():
+            engine.close(sessions)
+
+    @bentoml.api
+    async def sessions(self) -> int:
+        """Live sentences now."""
+        return sum(map(len, self._engines.values()))
+
+    @bentoml.api
+    async def device(self) -> str:
+        """Where the models compute: `cpu` or `cuda`."""
+        return self._device
+
+    async def __is_ready__(self) -> bool:
+        return all([await engine.backend.is_healthy() for engine in self._engines.values()])
+
+
+fix_media_types(Qwen3Runner)
