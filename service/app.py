@@ -16,7 +16,7 @@ from service.auth import bearer_key, nls_token, realtime_key
 from service.edge import Api, Edge
 from service.intake import Serving
 from service.pipeline.transcribe import Transcriber
-from service.protocols import aliyun_rest, live_routes, openai, pages, realtime_ws, status
+from service.protocols import aliyun_rest, live_routes, openai, pages, qwen_ws, realtime_ws, status
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -60,6 +60,7 @@ def create_app(transcriber: Transcriber, settings: Settings) -> FastAPI:
     app.include_router(aliyun_rest.router, dependencies=[nls_header, bearer, nls_query] if settings.api_key else [])
     app.include_router(aliyun_rest.health_router)
     app.include_router(live_routes.router)
+    app.include_router(qwen_ws.router)
     app.include_router(realtime_ws.router)
     app.include_router(pages.router)
     app.include_router(status.router)

@@ -25,7 +25,7 @@ def _backend() -> Any:
         if found is None or found.submodule_search_locations is None:
             raise ModuleNotFoundError("qwen-asr is not installed: pip install 'asr-service[cpu]'", name=_PACKAGE)
         bare = types.ModuleType(_PACKAGE)
-        bare.__path__ = list(found.submodule_search_locations)
+        bare.__spec__, bare.__path__ = found, list(found.submodule_search_locations)
         sys.modules[_PACKAGE] = bare
     from qwen_asr.core import transformers_backend
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS

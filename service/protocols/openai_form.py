@@ -16,10 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pydantic.json_schema import SkipJsonSchema
 
 from runners import catalog
-from runners.languages import language_code
 from service.domain import Diarization, Hotword, RecognitionOptions
 from service.errors import InvalidRequest
-from service.protocols.models import loaded_model
+from service.protocols.models import known_language, loaded_model
 from service.protocols.schemas import invalid_field
 from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
 from service.rendering.openai import Granularity
@@ -265,16 +264,6 @@ def _language(form: TranscriptionForm, model: catalog.Model) -> str | None:
         return known_language(form.language, "language", model)
     codes = [known_language(name, "languages", model) for name in form.languages]
     return codes[0] if len(codes) == 1 else None
-
-
-def known_language(name: str, param: str, model: catalog.Model) -> str:
-    code = language_code(name)
-    if code is None:
-        raise InvalidRequest(f"`{param}`: {name[:100]!r} is no language known here.", param=param)
-    if code not in model.languages:
-        known = ", ".join(model.languages)
-        raise InvalidRequest(f"`{param}`: the model {model.id} knows {known}, not {code}.", param=param)
-    return code
 
 
 def _warnings(

@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from runners import catalog
 from service.domain import Hotword, RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.openai_form import known_language, resolve_model
+from service.protocols.models import known_language
+from service.protocols.openai_form import resolve_model
 from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
 from service.streaming import g711
 from service.streaming.audio import AudioStream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,17 @@ class Proven:
     begin_ms: int
 
 
+# Why a sentence ended: somebody paused, went on for too long, or there is no more audio.
+EndReason = Literal["silence", "max_duration", "stop"]
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The open sound has ended. ``audio`` is what to recognise, ``speech`` what of it was spoken."""
 
     audio: Span
     speech: Span
+    reason: EndReason
 
 
 Change = Opened | Proven | Closed
@@ -100,7 +106,7 @@ class SentenceFinder:
     def finish(self) -> Iterator[Change]:
         """What the end of the audio brings."""
         for region in self._endpointer.accept(np.empty(0, np.float32), is_last=True):
-            yield self._closed(region)
+            yield self._closed(region, "stop")
 
     def _step(self, speech: bool, level: float) -> Iterator[Change]:
         frame = self._frame
@@ -115,7 +121,7 @@ class SentenceFinder:
             self._far.append(frame)
         region = self._endpointer.step(speech and near)
         if region is not None:
-            yield self._closed(region)
+            yield self._closed(region, "silence")
         start_ms = self._endpointer.start_ms
         if start_ms is None:
             return
@@ -154,10 +160,10 @@ class SentenceFinder:
         from_ms = max(start_ms + FRAME_MS, now_ms - _CUT_WITHIN_MS)
         pcm = self._tape.read(from_ms * SAMPLES_PER_MS, now_ms * SAMPLES_PER_MS)
         cut_ms = from_ms + quietest_ms(pcm, 0, now_ms - from_ms)
-        yield self._closed(self._endpointer.cut(cut_ms))
+        yield self._closed(self._endpointer.cut(cut_ms), "max_duration")
         yield from self._opened()
 
-    def _closed(self, region: Span) -> Closed:
+    def _closed(self, region: Span, reason: EndReason) -> Closed:
         begin_ms = self._first * FRAME_MS
         end_ms = min(region.end_ms, (self._latest + 1) * FRAME_MS + _RELEASE_MS)
-        return Closed(region, Span(min(begin_ms, end_ms), end_ms))
+        return Closed(region, Span(min(begin_ms, end_ms), end_ms), reason)

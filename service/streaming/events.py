@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service.domain import Word
 from service.errors import ServiceError
+from service.streaming.endpointing import EndReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +21,21 @@ class SentenceBegan:
 class PartialChanged:
     """The sentence so far, from the streaming model: whole, not a delta; it may still change.
 
-    ``time_ms`` is how far the audio has come.
+    ``time_ms`` is how far the audio has come, ``language`` a code, "" where the model does not tell.
     """
 
     index: int
     time_ms: int
     text: str
     words: tuple[Word, ...]
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceEnded:
     """The sentence's final text. Word times are seconds from the start of the session's audio.
 
-    ``text`` is empty when what was taken for speech turned out to hold no words.
+    ``text`` is empty when what was taken for speech turned out to hold no words. ``language`` as in PartialChanged.
     """
 
     index: int
@@ -41,6 +43,8 @@ class SentenceEnded:
     end_ms: int
     text: str
     words: tuple[Word, ...]
+    language: str = ""
+    reason: EndReason = "silence"
 
 
 @dataclass(frozen=True, slots=True)

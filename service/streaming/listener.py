@@ -20,7 +20,6 @@ from service.pipeline.segmentation import SAMPLES_PER_MS, Span
 from service.streaming.endpointing import Change, SentenceFinder
 from service.streaming.nearfield import NearFieldGate, frame_levels
 from service.streaming.options import SessionOptions
-from service.streaming.streamed_text import CHUNK_MS
 from service.streaming.tape import Tape
 
 _FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
@@ -30,7 +29,7 @@ _WINDOW_SAMPLES = 25 * SAMPLES_PER_MS
 # no more blocks than latency asks for. Within a sentence blocks end where the streaming recogniser's chunks do;
 # before one, they may take as long as a sentence takes to be told, and less than the first chunk.
 _IDLE_BLOCK_MS = 400
-_BLOCK_MS = CHUNK_MS // 3
+_BLOCK_MS = 200
 # Every other session waits while a block is scored.
 _LARGEST_BLOCK_MS = 400
 _PIECE_SAMPLES = SAMPLE_RATE_HZ

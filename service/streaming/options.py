@@ -14,7 +14,9 @@ class SessionOptions:
     ``partials``: text while a sentence is being spoken; ``partial_punctuation`` marks it.
     ``finals``: a second pass by the offline recogniser at each sentence end; without it the streaming text is final.
     ``max_sentence_silence_ms``: silence that ends a sentence. ``speech_noise_threshold`` (-1 to 1): higher takes
-    less for speech; None: the model's own.
+    less for speech; None: the model's own. ``chunk_ms``: how much more a recogniser hears between two partials;
+    of Qwen3-ASR, whose partials begin with what the ones before agreed on, ``unfixed_chunks`` are free of that, and
+    the last ``unfixed_tokens`` of each may always change.
     """
 
     recognition: RecognitionOptions
@@ -23,6 +25,9 @@ class SessionOptions:
     partial_punctuation: bool = True
     max_sentence_silence_ms: int = 800
     speech_noise_threshold: float | None = None
+    chunk_ms: int = 600
+    unfixed_chunks: int = 2
+    unfixed_tokens: int = 5
 
 
 @dataclass(frozen=True, slots=True)

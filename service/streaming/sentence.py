@@ -15,7 +15,7 @@ from service.inference import Runners
 from service.pipeline import text
 from service.pipeline.segmentation import SAMPLES_PER_MS, Span, cut_long
 from service.pipeline.words import words_of
-from service.streaming.endpointing import Closed
+from service.streaming.endpointing import Closed, EndReason
 from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 from service.streaming.options import SessionOptions
 from service.streaming.streamed_text import Partial, StreamedText
@@ -30,6 +30,8 @@ class _Final:
 
     speech: Span
     words: tuple[Word, ...]
+    language: str
+    reason: EndReason
 
 
 class Sentence:
@@ -43,16 +45,14 @@ class Sentence:
         self._runners = runners
         self._options = options
         self._begin_ms: int | None = None
-        self._language = ""  # what the recogniser heard, by its own name for it
         self._news = asyncio.Event()
         self._final: asyncio.Task[_Final] | None = None
         self._stream: StreamedText | None = None
         if streamed:
             self._stream = StreamedText(
                 runners,
-                options.recognition,
+                options,
                 start_ms,
-                punctuate=options.partial_punctuation,
                 on_change=self._news.set,
             )
 
@@ -87,13 +87,16 @@ class Sentence:
                 yield SentenceBegan(index, begin_ms)
             if final is not None:
                 if began:
-                    words = final.words
-                    yield SentenceEnded(index, final.speech.start_ms, final.speech.end_ms, join_words(words), words)
+                    words, speech = final.words, final.speech
+                    text = join_words(words)
+                    yield SentenceEnded(
+                        index, speech.start_ms, speech.end_ms, text, words, final.language, final.reason
+                    )
                 return
             partial = self._stream.partial if self._stream is not None else None
             if began and partial is not None and partial.words and partial != told:
                 told = partial
-                yield PartialChanged(index, partial.time_ms, partial.text, partial.words)
+                yield PartialChanged(index, partial.time_ms, partial.text, partial.words, partial.language)
             await self._news.wait()
             self._news.clear()
 
@@ -111,20 +114,23 @@ class Sentence:
             await self._stream.close()
 
     async def _finish(self, closed: Closed, pcm: Pcm) -> _Final:
+        recognition = self._options.recognition
         if self._options.finals:
-            words = await self._second_pass(closed.audio, pcm)
+            words, heard = await self._second_pass(closed.audio, pcm)
         else:
             assert self._stream is not None
+            partial = await self._stream.finish()
+            heard = partial.language
             # it has heard a little more than the sentence
-            words = [w for w in await self._stream.finish() if w.start_s * 1000 < closed.audio.end_ms]
+            words = [w for w in partial.words if w.start_s * 1000 < closed.audio.end_ms]
+        language = recognition.language or heard
         if self._begin_ms is None and not _is_sure(words):
-            return _Final(closed.speech, ())
-        recognition = self._options.recognition
-        language = recognition.language or language_code(self._language) or ""
+            return _Final(closed.speech, (), language, closed.reason)
         done = await text.finished(self._runners, recognition, _within(words, closed.speech), language)
-        return _Final(closed.speech, tuple(done))
+        return _Final(closed.speech, tuple(done), language, closed.reason)
 
-    async def _second_pass(self, audio: Span, pcm: Pcm) -> list[Word]:
+    async def _second_pass(self, audio: Span, pcm: Pcm) -> tuple[list[Word], str]:
+        """The words, and the code of the language that the recogniser heard, "" where it does not tell."""
         recognition = self._options.recognition
         window_ms = int(1000 * catalog.models()[recognition.model].window_s)
         pieces = list(cut_long(audio, window_ms, pcm))
@@ -139,12 +145,12 @@ class Sentence:
                 for piece in pieces
             )
         )
-        self._language = next((r.language for r in recognised if r.language), self._language)
-        return [
+        words = [
             word
             for piece, result in zip(pieces, recognised, strict=True)
             for word in words_of(result, piece.start_ms, piece.end_ms)
         ]
+        return words, next((code for r in recognised if (code := language_code(r.language))), "")
 
 
 def _is_sure(words: Sequence[Word]) -> bool:

@@ -11,25 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from runners.interface import Recognition, StreamingItem, StreamingResult
-from runners.languages import language_name
-from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Word, join_words
+from runners.languages import language_code, language_name
+from service.domain import SAMPLE_RATE_HZ, Pcm, Word, join_words
 from service.errors import ServiceError
 from service.inference import Runners
 from service.pipeline.segmentation import SAMPLES_PER_MS
 from service.pipeline.words import words_of
+from service.streaming.options import SessionOptions
 
-# The recogniser computes so much at a time; a call with less would cost a call and tell nothing new.
-CHUNK_MS = 600
-_CHUNK_SAMPLES = CHUNK_MS * SAMPLES_PER_MS
 _LONGEST_WAITING = 5 * SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A sentence so far: ``time_ms`` is the end of the audio it was heard in."""
+    """A sentence so far: ``time_ms`` is the end of the audio it was heard in, ``language`` a code or ""."""
 
     time_ms: int
     words: tuple[Word, ...] = ()
+    language: str = ""
 
     @property
     def text(self) -> str:
@@ -45,17 +44,17 @@ class StreamedText:
     def __init__(
         self,
         runners: Runners,
-        options: RecognitionOptions,
+        options: SessionOptions,
         start_ms: int,
         *,
-        punctuate: bool,
         on_change: Callable[[], None],
     ) -> None:
         self._runners = runners
         self._options = options
+        # A call with less would cost a call and tell nothing new.
+        self._chunk_samples = options.chunk_ms * SAMPLES_PER_MS
         self._session = uuid.uuid4().hex
         self._start_ms = start_ms
-        self._punctuate = punctuate
         self._on_change = on_change
         self._partial = Partial(start_ms)
         self._waiting: list[Pcm] = []
@@ -79,18 +78,18 @@ class StreamedText:
         """Takes the sentence's next audio; waits while recognition is seconds behind."""
         self._waiting.append(pcm)
         self._waiting_samples += len(pcm)
-        if self._sent_samples % _CHUNK_SAMPLES + self._waiting_samples >= _CHUNK_SAMPLES:
+        if self._sent_samples % self._chunk_samples + self._waiting_samples >= self._chunk_samples:
             self._more.set()
-        while self._waiting_samples > _LONGEST_WAITING and not self._worker.done():
+        while self._waiting_samples > max(_LONGEST_WAITING, 2 * self._chunk_samples) and not self._worker.done():
             self._room.clear()
             await self._room.wait()
 
-    async def finish(self) -> tuple[Word, ...]:
-        """The words of the whole sentence. Raises like ``partial``."""
+    async def finish(self) -> Partial:
+        """The whole sentence. Raises like ``partial``."""
         self._is_last = True
         self._more.set()
         await self._worker
-        return self._partial.words
+        return self._partial
 
     def stop(self) -> None:
         """What has not been recognised yet needs not be."""
@@ -131,7 +130,7 @@ class StreamedText:
             raise
         finally:
             if is_open:
-                await self._runners.close_stream(self._options.model, self._session)
+                await self._runners.close_stream(self._options.recognition.model, self._session)
 
     def _item(self, *, is_first: bool, is_last: bool) -> StreamingItem:
         pcm = np.concatenate([np.empty(0, np.int16), *self._waiting])
@@ -139,21 +138,25 @@ class StreamedText:
         self._waiting_samples = 0
         self._sent_samples += len(pcm)
         self._room.set()
+        asked = self._options.recognition
         return StreamingItem(
-            model=self._options.model,
+            model=asked.model,
             session=self._session,
             pcm=pcm,
             is_first=is_first,
             is_last=is_last,
-            punctuate=self._punctuate,
-            hotwords={word.text: word.weight for word in self._options.hotwords},
-            language=language_name(self._options.language) if self._options.language else None,
-            prompt=self._options.prompt,
+            punctuate=self._options.partial_punctuation,
+            hotwords={word.text: word.weight for word in asked.hotwords},
+            language=language_name(asked.language) if asked.language else None,
+            prompt=asked.prompt,
+            unfixed_chunks=self._options.unfixed_chunks,
+            unfixed_tokens=self._options.unfixed_tokens,
         )
 
     def _understand(self, result: StreamingResult) -> None:
         time_ms = self._start_ms + self._sent_samples // SAMPLES_PER_MS
-        partial = Partial(time_ms, tuple(_words(result, self._start_ms, time_ms)))
+        language = self._options.recognition.language or language_code(result.language) or ""
+        partial = Partial(time_ms, tuple(_words(result, self._start_ms, time_ms)), language)
         if partial.words != self._partial.words:
             self._partial = partial
             self._on_change()

@@ -315,7 +315,7 @@ def test_one_session_too_many_is_refused(serve: Serve) -> None:
 
 @pytest.mark.parametrize("mode", ["2pass", "offline"])
 def test_a_recognition_that_fails_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    async def fail(*_: Any) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
         raise RecognitionFailed("the recogniser has failed")
 
     monkeypatch.setattr(Runners, "recognise", fail)

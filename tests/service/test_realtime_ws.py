@@ -385,7 +385,7 @@ def test_one_session_too_many_is_refused(serve: Serve) -> None:
 def test_a_recognition_that_fails_is_told_with_its_item(
     socket: WebSocketTestSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: Any) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
         raise RecognitionFailed("the recogniser has failed")
 
     monkeypatch.setattr(Runners, "recognise", fail)

@@ -1,0 +1,96 @@
+"""What a client of Qwen3-ASR's streaming protocol may say: a start with its parameters, and a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from runners import catalog
+from service.domain import RecognitionOptions
+from service.errors import InvalidRequest, ModelNotFound
+from service.protocols.models import known_language, loaded_model
+from service.protocols.schemas import invalid_field
+from service.streaming.options import SessionOptions
+
+# What ends a segment; 60 s of speech do as well.
+_SILENCE_MS = 2000
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Message(BaseModel):
+    """A text message: ``start`` begins a session, ``stop`` asks for its end."""
+
+    type: Literal["start", "stop"]
+    payload: dict[str, Any] = {}
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls, text: str) -> Message:
+        """Raises InvalidRequest, which names no parameter."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, problem["loc"])) or "it"
+            raise InvalidRequest(f"This is no message of the protocol: {where}: {problem['msg'][:200]}") from None
+
+
+class StartPayload(BaseModel):
+    """What a start may ask for. ``sample_rate`` is in Hz; ``language`` null: the model tells which it hears.
+
+    A partial comes after each ``chunk_size_sec`` of speech. The first ``unfixed_chunk_num`` of a segment begin anew;
+    later ones begin with what was agreed on, less its last ``unfixed_token_num`` tokens. ``model`` is ours.
+    """
+
+    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
+    sample_rate: int = Field(default=16_000, ge=8000, le=96_000)
+    language: str | None = Field(default=None, max_length=100)
+    context: str = Field(default="", max_length=100_000)
+    chunk_size_sec: float = Field(default=2.0, ge=0.2, le=30)
+    unfixed_chunk_num: int = Field(default=2, ge=0, le=1000)
+    unfixed_token_num: int = Field(default=5, ge=0, le=1000)
+    word_timestamps: bool = False
+    model: str = ""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls, payload: dict[str, Any]) -> StartPayload:
+        """A field that is null counts as absent. Raises InvalidRequest; ``param`` names the field."""
+        try:
+            return cls.model_validate({name: value for name, value in payload.items() if value is not None})
+        except ValidationError as error:
+            raise invalid_field(error) from None
+
+    def session_options(self, enabled: Sequence[str]) -> SessionOptions:
+        """Raises ModelNotFound where no such Qwen3-ASR is loaded, InvalidRequest for a language it doesn't know."""
+        model = _qwen3_model(self.model, enabled)
+        automatic = not self.language or self.language.lower() == "auto"
+        return SessionOptions(
+            recognition=RecognitionOptions(
+                model=model.id,
+                language=None if automatic else known_language(self.language or "", "language", model),
+                prompt=self.context,
+                word_timestamps=self.word_timestamps,
+                inverse_text_normalization=False,  # the model writes numbers as it finds right
+            ),
+            max_sentence_silence_ms=_SILENCE_MS,
+            chunk_ms=round(1000 * self.chunk_size_sec),
+            unfixed_chunks=self.unfixed_chunk_num,
+            unfixed_tokens=self.unfixed_token_num,
+        )
+
+
+def _qwen3_model(name: str, enabled: Sequence[str]) -> catalog.Model:
+    loaded = [model for model in enabled if catalog.models()[model].family == "qwen3"]
+    if not loaded:
+        raise ModelNotFound(
+            f"This path needs a Qwen3-ASR, and none is loaded; loaded: {', '.join(enabled)}.", param="model"
+        )
+    return loaded_model(name, loaded)

@@ -1,0 +1,85 @@
+"""Qwen3-ASR's streaming protocol: one session after the other on a WebSocket, each from its start to its final."""
+
+from __future__ import annotations
+
+import uuid
+
+from fastapi import APIRouter, WebSocket
+
+from service.errors import IdleTooLong, ServiceError, WrongState
+from service.intake import Serving, serving_of
+from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
+from service.protocols.qwen_start import Message, StartPayload
+from service.rendering.qwen import Told, error_message
+from service.streaming.audio import AudioStream
+
+router = APIRouter()
+_LONGEST_TASK_ID = 128
+
+
+@router.websocket("/ws/v1/asr/qwen")
+async def converse_qwen(websocket: WebSocket) -> None:
+    connection = Connection(websocket)
+    await connection.accept()
+    task_id = websocket.query_params.get("task_id", "")[:_LONGEST_TASK_ID] or uuid.uuid4().hex
+    conversation = _Conversation(connection, serving_of(websocket), task_id)
+    async with told_failures(connection, conversation.failed):
+        await conversation.hold()
+
+
+class _Conversation:
+    def __init__(self, connection: Connection, serving: Serving, task_id: str) -> None:
+        self._connection = connection
+        self._serving = serving
+        self._task_id = task_id
+        self._idle_s = serving.settings.live_idle_timeout_sec
+
+    def failed(self, failure: ServiceError) -> str:
+        return error_message(failure, self._task_id)
+
+    async def hold(self) -> None:
+        """One session after the other, until the client has no more."""
+        message = await self._connection.receive(self._idle_s)
+        while True:
+            await self._perform(self._start(message))
+            try:
+                message = await self._connection.receive(self._idle_s)
+            except IdleTooLong:
+                return
+
+    def _start(self, message: str | bytes) -> StartPayload:
+        if isinstance(message, bytes):
+            raise WrongState("Audio came before a start.")
+        said = Message.read(message)
+        if said.type != "start":
+            raise WrongState("There is no session to stop.")
+        return StartPayload.read(said.payload)
+
+    async def _perform(self, asked: StartPayload) -> None:
+        options = asked.session_options(self._serving.settings.enabled_models)
+        told = Told(self._task_id, with_words=asked.word_timestamps)
+        audio = AudioStream(asked.format, asked.sample_rate)
+        async with live_session(self._serving, "qwen_ws", options, audio) as live:
+            params = asked.model_dump() | {"model": options.recognition.model}
+            await self._connection.send(told.started(params))
+            await converse(self._listen(live), self._tell(live, told))
+            await self._connection.send(told.final())
+
+    async def _listen(self, live: LiveSession) -> None:
+        idle = IdleClock(self._idle_s)
+        stopped = False
+        while True:
+            message = await self._connection.receive(None if stopped else idle.left_s)
+            if isinstance(message, str):
+                if stopped or Message.read(message).type == "start":
+                    raise WrongState("The session is under way: nothing but audio and its stop may come.")
+                stopped = True
+                await live.finish()
+            elif message and not stopped:  # after its stop a client may still have some on the way
+                await live.feed(message)
+                idle.restart()
+
+    async def _tell(self, live: LiveSession, told: Told) -> None:
+        async for event in live:
+            for message in told.event(event):
+                await self._connection.send(message)

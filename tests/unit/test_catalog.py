@@ -1,0 +1,57 @@
+"""Which models ENABLED_MODELS means, on which machine."""
+
+import logging
+
+import pytest
+
+from runners.catalog import models, resolve_enabled
+
+LARGE, SMALL, PARAFORMER = "qwen3-asr-1.7b", "qwen3-asr-0.6b", "paraformer-large"
+
+
+@pytest.mark.parametrize(
+    ("gpu_memory_gb", "enabled"),
+    [
+        (None, (PARAFORMER,)),
+        (16, (SMALL, PARAFORMER)),
+        (31.9, (SMALL, PARAFORMER)),
+        (32, (LARGE, PARAFORMER)),
+        (80, (LARGE, PARAFORMER)),
+    ],
+)
+def test_auto_follows_the_gpus_memory(gpu_memory_gb: float | None, enabled: tuple[str, ...]) -> None:
+    assert resolve_enabled(("auto",), gpu_memory_gb) == enabled
+
+
+def test_all_is_every_real_model_but_without_a_gpu_no_qwen3() -> None:
+    on_gpu, on_cpu = resolve_enabled(("all",), 24), resolve_enabled(("all",), None)
+    assert set(on_gpu) == {m.id for m in models().values() if not m.demo}
+    assert set(on_cpu) == {name for name in on_gpu if models()[name].family != "qwen3"}
+
+
+@pytest.mark.parametrize("name", ["auto", "all"])
+def test_the_log_says_which_models_are_left_out(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        resolve_enabled((name,), None)
+    assert LARGE in caplog.text
+    assert SMALL in caplog.text
+
+
+def test_a_qwen3_that_is_named_is_served_without_a_gpu() -> None:
+    assert resolve_enabled((SMALL,), None) == (SMALL,)
+    assert resolve_enabled(("auto", SMALL), None) == (PARAFORMER, SMALL)
+
+
+def test_names_keep_their_order_and_count_once() -> None:
+    assert resolve_enabled((PARAFORMER, SMALL, PARAFORMER), 80) == (PARAFORMER, SMALL)
+
+
+def test_an_unknown_name_is_told_with_what_is_known() -> None:
+    with pytest.raises(ValueError, match=r"'whisper' is not a model; known: .*paraformer-large"):
+        resolve_enabled(("whisper",), None)
+
+
+def test_demo_models_are_in_demo_only() -> None:
+    demo = set(resolve_enabled(("demo",), 80))
+    assert demo == {m.id for m in models().values() if m.demo}
+    assert not demo & set(resolve_enabled(("all",), 80))

@@ -1,0 +1,157 @@
+"""Qwen3-ASR's engine and its transformers backend, on a network of the real class with random weights.
+
+Texts mean nothing here; what counts is that the way of computing them makes no difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from runners.engines import qwen3_network
+from runners.engines.qwen3 import WINDOW_SAMPLES, Question, Qwen3Engine
+from runners.engines.qwen3_transformers import TransformersBackend
+from runners.engines.whisper_features import encoded_length, features, log_energies
+from runners.interface import RecognitionItem, StreamingItem, StreamingResult
+from scripts.demo import qwen3_checkpoint
+from tests.speech import RECORDINGS, Pcm
+
+pytestmark = pytest.mark.asyncio
+SPEECH = np.concatenate([RECORDINGS["weather"].pcm, RECORDINGS["long-pause"].pcm])
+
+
+def written(directory: Path, *, aligner: bool) -> Path:
+    tokenizer = qwen3_checkpoint.write_tokenizer(directory)
+    config = qwen3_checkpoint.configuration(tokenizer, aligner=aligner)
+    qwen3_checkpoint.write_config(directory, config)
+    torch.manual_seed(5)
+    network = qwen3_network.build(config)
+    qwen3_checkpoint.initialise(network)
+    qwen3_checkpoint.write_weights(directory, network)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> TransformersBackend:
+    folder = tmp_path_factory.mktemp("qwen3")
+    return TransformersBackend(
+        written(folder / "asr", aligner=False), written(folder / "aligner", aligner=True), batch_size=4
+    )
+
+
+@pytest.fixture
+def engine(backend: TransformersBackend) -> Qwen3Engine:
+    return Qwen3Engine(backend, ["Chinese"])
+
+
+def question(pcm: Pcm, **fields: Any) -> Question:
+    return Question([pcm], most_tokens=12, **fields)
+
+
+async def test_energies_are_those_of_the_whisper_feature_extractor() -> None:
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=128)
+    pcm = SPEECH[:50_000]
+    expected = extractor(pcm.astype(np.float32) / 32768, sampling_rate=16_000, padding=True, truncation=False)
+    assert np.allclose(features(pcm).numpy(), expected["input_features"][0], atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 8, 99, 100, 101, 799, 800, 1234])
+async def test_audio_tokens_are_counted_as_the_network_makes_them(backend: TransformersBackend, frames: int) -> None:
+    made = backend._thinker.audio_tower(torch.zeros(128, frames), feature_lens=torch.tensor([frames]))
+    assert len(made.last_hidden_state) == encoded_length(frames)
+
+
+async def test_an_utterance_in_a_batch_is_answered_as_it_is_alone(backend: TransformersBackend) -> None:
+    asked = [question(SPEECH[:n], context=c) for n, c in ((900, ""), (30_000, "北京"), (140_000, ""), (33_000, "好"))]
+    together = await asyncio.gather(*map(backend.answer, asked))
+    assert max(g.batch_size for g in together) > 1
+    for q, answer in zip(asked, together, strict=True):
+        alone = await backend.answer(q)
+        assert answer.ids == alone.ids
+        assert np.allclose(answer.logprobs, alone.logprobs, atol=1e-3)
+
+
+async def test_a_full_window_is_encoded_alone_as_within_the_whole(backend: TransformersBackend) -> None:
+    energies = log_energies(SPEECH[: 3 * WINDOW_SAMPLES // 2].astype(np.float32) / np.float32(32768))
+    tower = backend._thinker.audio_tower
+    whole = tower(energies, feature_lens=torch.tensor([energies.shape[1]])).last_hidden_state
+    first = tower(energies[:, :800], feature_lens=torch.tensor([800])).last_hidden_state
+    assert torch.allclose(whole[:104], first, atol=1e-4)
+
+
+async def test_a_live_sentence_is_answered_as_its_windows_are_at_once(backend: TransformersBackend) -> None:
+    memory: dict[str, Any] = {}
+    for samples in range(32_000, len(SPEECH), 32_000):
+        pieces = [SPEECH[a : min(a + WINDOW_SAMPLES, samples)] for a in range(0, samples, WINDOW_SAMPLES)]
+        live = await backend.answer(Question(pieces, language="Chinese", most_tokens=10, memory=memory))
+        at_once = await backend.answer(Question(pieces, language="Chinese", most_tokens=10))
+        assert live.ids == at_once.ids
+
+
+async def test_live_audio_is_encoded_once_but_for_the_open_window(backend: TransformersBackend) -> None:
+    before, memory = backend.encoded_s, dict[str, Any]()
+    audio = np.zeros(60 * 16_000, np.int16)
+    for samples in range(32_000, len(audio) + 1, 32_000):
+        pieces = [audio[a : min(a + WINDOW_SAMPLES, samples)] for a in range(0, samples, WINDOW_SAMPLES)]
+        await backend.answer(Question(pieces, most_tokens=1, memory=memory))
+    assert backend.encoded_s - before <= 150
+
+
+async def test_words_have_times_if_asked_for_in_languages_that_have_them(engine: Qwen3Engine) -> None:
+    item = RecognitionItem(model="m", pcm=SPEECH[:48_000], hotwords={}, language="Chinese", word_times=True)
+    assert (await engine.recognise(item)).timed
+    item = item.model_copy(update={"word_times": False})
+    assert not (await engine.recognise(item)).timed
+    item = item.model_copy(update={"word_times": True, "language": "Hindi"})
+    assert not (await engine.recognise(item)).timed
+
+
+async def test_audio_without_samples_is_no_error(engine: Qwen3Engine) -> None:
+    item = RecognitionItem(model="m", pcm=SPEECH[:0], hotwords={}, word_times=True)
+    assert (await engine.recognise(item)).error is None
+
+
+def step(session: str, pcm: Pcm, **fields: Any) -> StreamingItem:
+    return StreamingItem(model="m", session=session, pcm=pcm, language="Chinese", **fields)
+
+
+async def heard(engine: Qwen3Engine, session: str, steps: list[Pcm]) -> list[StreamingResult]:
+    return [
+        await engine.step(step(session, pcm, is_first=i == 0, is_last=i == len(steps) - 1))
+        for i, pcm in enumerate(steps)
+    ]
+
+
+async def test_sentences_heard_at_the_same_time_do_not_mix(engine: Qwen3Engine) -> None:
+    one, two = np.array_split(SPEECH[:160_000], 5), np.array_split(SPEECH[:100_000][::-1].copy(), 4)
+    alone = [await heard(engine, "one", one), await heard(engine, "two", two)]
+    together = await asyncio.gather(heard(engine, "a", one), heard(engine, "b", two))
+    assert [[r.tokens for r in rs] for rs in together] == [[r.tokens for r in rs] for rs in alone]
+    assert len(engine) == 0
+
+
+async def test_a_sentence_that_is_not_known_is_lost(engine: Qwen3Engine) -> None:
+    assert (await engine.step(step("nobody", SPEECH[:1600]))).lost
+    await engine.step(step("freed", SPEECH[:1600], is_first=True))
+    engine.close(["freed", "never begun"])
+    assert (await engine.step(step("freed", SPEECH[:1600]))).lost
+
+
+async def test_a_recognition_that_is_given_up_while_it_waits_is_not_computed(backend: TransformersBackend) -> None:
+    before = backend.encoded_s
+    running = asyncio.create_task(backend.answer(question(SPEECH)))
+    while backend.encoded_s == before:  # noqa: ASYNC110 - another thread counts
+        await asyncio.sleep(0.001)
+    waiting = asyncio.create_task(backend.answer(question(SPEECH)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await running
+    await backend.answer(question(SPEECH[:16_000]))
+    assert backend.encoded_s - before < 2 * len(SPEECH) / 16_000
