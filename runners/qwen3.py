@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bentoml
 
-from runners import catalog, logs, store
+from runners import catalog, gpu, logs, store
 from runners.draining import outlive_service
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
 from runners.languages import language_name
 from runners.runtime import RUNNER_CONFIG, fix_media_types, settings
 
 if TYPE_CHECKING:
-    from runners.engines.qwen3 import Qwen3Engine
+    from runners.engines.qwen3 import Backend, Qwen3Engine
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +40,38 @@ class Qwen3Runner:
         outlive_service()
 
     def _load(self, model: catalog.Model) -> Qwen3Engine:
-        import torch
-
         from runners.engines.qwen3 import Qwen3Engine
-        from runners.engines.qwen3_transformers import TransformersBackend
 
         parts = {name: store.find_part(model, name, settings()) for name in model.parts if name in ("asr", "aligner")}
+        make = self._vllm if self._device == "cuda" and importlib.util.find_spec("vllm") else self._transformers
+        backend, live = make(model, parts["asr"], parts.get("aligner"))
+        log.info("%s: loaded on %s, %s", model.id, self._device, type(backend).__name__)
+        return Qwen3Engine(backend, map(language_name, model.aligned_languages), live)
+
+    def _transformers(self, _: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
+        import torch
+
+        from runners.engines.qwen3_transformers import TransformersBackend
+
+        half = self._device == "cuda" or settings().asr_precision == "bf16"
         backend = TransformersBackend(
-            parts["asr"],
-            parts.get("aligner"),
+            recogniser,
+            aligner,
             batch_size=settings().asr_batch_size,
             device=self._device,
-            dtype=torch.bfloat16 if settings().asr_precision == "bf16" else torch.float32,
+            dtype=torch.bfloat16 if half else torch.float32,
         )
-        log.info("%s: loaded on %s", model.id, self._device)
-        return Qwen3Engine(backend, map(language_name, model.aligned_languages))
+        return backend, None
+
+    def _vllm(self, model: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
+        """The backend, and with ENABLE_STREAMING_VLLM one more for live sessions, which offline work cannot slow."""
+        from runners.engines.qwen3_vllm import VllmBackend
+
+        enabled = [catalog.models()[name] for name in settings().enabled_models]
+        live_engine = settings().enable_streaming_vllm
+        share = gpu.shares(enabled, gpu.memory_gb() or 0.0, live_engine=live_engine)[model.id]
+        backend = VllmBackend(recogniser, aligner, recogniser_share=share.recogniser, aligner_share=share.aligner)
+        return backend, VllmBackend(recogniser, None, recogniser_share=share.live) if live_engine else None
 
     @bentoml.api
     async def recognise(self, item: RecognitionItem) -> Recognition:
@@ -123,8 +142,14 @@ class Qwen3Runner:
         """Where the models compute: `cpu` or `cuda`."""
         return self._device
 
+    @bentoml.on_shutdown
+    def end(self) -> None:
+        """Ends the processes that a backend has."""
+        for engine in self._engines.values():
+            engine.end()
+
     async def __is_ready__(self) -> bool:
-        return all([await engine.backend.is_healthy() for engine in self._engines.values()])
+        return all([await engine.is_healthy() for engine in self._engines.values()])
 
 
 fix_media_types(Qwen3Runner)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from runners import catalog
+from runners import catalog, gpu
 
 # A Bento says in bento.env which models it carries; the later file and the environment win.
 _ENV_FILES = (catalog.PROJECT_ROOT / "bento.env", ".env")
@@ -47,6 +47,11 @@ class RunnerSettings(BaseSettings):
         description="Arithmetic of the live recogniser's linear layers: `fp32`, `bf16`, `int8`, or `auto` "
         "(bf16 where the CPU multiplies it, else int8; fp32 on a GPU).",
     )
+    enable_streaming_vllm: bool = Field(
+        default=False,
+        description="Load a second vLLM recogniser for live Qwen3-ASR sessions, which offline work then cannot slow; "
+        "off, both share one, and half the GPU memory.",
+    )
     modelscope_path: Path = Field(
         default=Path("~/.cache/modelscope/hub/models"),
         description="ModelScope cache, laid out `<org>/<name>/`.",
@@ -82,7 +87,7 @@ class RunnerSettings(BaseSettings):
         if not value:
             raise ValueError("is empty; use auto, all, demo or a list of model ids")
         assert isinstance(value, tuple)
-        return catalog.resolve_enabled(value, gpu_memory_gb=None)  # on a GPU Qwen3-ASR has no backend yet
+        return catalog.resolve_enabled(value, gpu.memory_gb())
 
     @field_validator("model_paths", mode="before")
     @classmethod

@@ -68,6 +68,8 @@ _IN_CHINESE = {
     "asr_threads": "每个 runner 进程的计算线程数。",
     "asr_precision": "识别器编码器的运算精度。在支持 bf16 乘法的 CPU 上，`bf16` 的成本不到一半；"
     "两个结果可能性相近时文本可能不同。",
+    "enable_streaming_vllm": "为实时 Qwen3-ASR 会话另外加载一个 vLLM 识别器，离线任务就不会拖慢它；关闭时两者共用一个，"
+    "省去一半显存。",
     "streaming_precision": "实时识别器线性层的运算精度。",
     "modelscope_path": "ModelScope 缓存，目录结构为 `<org>/<name>/`。",
     "hf_home": "Hugging Face 缓存。",

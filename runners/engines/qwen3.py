@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.engines.qwen3_prompt import Answer, context_of, parse_answer
+from runners.engines.qwen3_tokens import Tokens
 from runners.engines.qwen3_words import alignment_units, character_times, repaired, split_words
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
 
@@ -61,6 +62,7 @@ class Generated:
 class Backend(Protocol):
     """Where the network computes. Calls may come at once; one that is cancelled is given up."""
 
+    tokens: Tokens
     timestamp_ms: float
 
     async def answer(self, question: Question) -> Generated: ...
@@ -71,11 +73,12 @@ class Backend(Protocol):
 
     async def is_healthy(self) -> bool: ...
 
-    def text(self, ids: Iterable[int]) -> str: ...
+    def close(self) -> None: ...
 
-    def piece_bytes(self, ids: Iterable[int]) -> list[int]:
-        """How many bytes of the text each token stands for."""
-        ...
+
+def lengthened(pcm: Pcm) -> Pcm:
+    """At least a second: the convolutions look at one at a time, and would see the edge of a shorter one."""
+    return np.pad(pcm, (0, max(0, SAMPLE_RATE_HZ - len(pcm))))
 
 
 def most_tokens(samples: int) -> int:
@@ -100,7 +103,7 @@ class Qwen3Engine:
             most_tokens=most_tokens(len(item.pcm)),
         )
         generated = await self.backend.answer(question)
-        answer = parse_answer(self.backend.text(generated.ids), item.language)
+        answer = parse_answer(self.backend.tokens.text(generated.ids), item.language)
         times = await self._times(item.pcm, answer) if item.word_times else None
         return _recognition(self.backend, answer, generated, times, len(item.pcm))
 
@@ -126,6 +129,14 @@ class Qwen3Engine:
         if item.is_last:
             del self._sentences[item.session]
         return await sentence.hear(item.pcm)
+
+    async def is_healthy(self) -> bool:
+        return await self.backend.is_healthy() and await self._live_backend.is_healthy()
+
+    def end(self) -> None:
+        """Ends what the backends have running; nothing may be asked any more."""
+        for backend in {id(b): b for b in (self.backend, self._live_backend)}.values():
+            backend.close()
 
     def close(self, sessions: Iterable[str]) -> None:
         for session in sessions:
@@ -168,7 +179,7 @@ class _Sentence:
         answer = begun + generated.ids
         self.confirmed = self._confirmed(answer)
         self.answer, self.steps = answer, self.steps + 1
-        parsed = parse_answer(self.backend.text(answer), self.first.language)
+        parsed = parse_answer(self.backend.tokens.text(answer), self.first.language)
         found = _recognition(self.backend, parsed, generated, None, len(self.pcm))
         return StreamingResult(
             tokens=found.tokens,
@@ -187,7 +198,7 @@ class _Sentence:
                 break
             agreed += 1
         agreed = max(0, min(agreed, len(answer) - self.first.unfixed_tokens))
-        while agreed and "\ufffd" in self.backend.text(answer[:agreed]):  # never half a character
+        while agreed and "\ufffd" in self.backend.tokens.text(answer[:agreed]):  # never half a character
             agreed -= 1
         return answer[:agreed]
 
@@ -224,13 +235,13 @@ def _recognition(
 
 def _letter_logprobs(backend: Backend, answer: Answer, generated: Generated) -> list[float]:
     """A log-probability for each letter of the text: those of a token's letters add up to its own."""
-    raw = backend.text(generated.ids)
+    raw = backend.tokens.text(generated.ids)
     at = raw.rfind(answer.text)
     mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
     if at < 0:  # it went in circles, or was said before this step
         return [mean] * len(answer.text)
     by_byte: list[float] = []
-    for count, logprob in zip(backend.piece_bytes(generated.ids), generated.logprobs, strict=True):
+    for count, logprob in zip(backend.tokens.piece_bytes(generated.ids), generated.logprobs, strict=True):
         by_byte += [logprob / max(1, count)] * count
     first = len(raw[:at].encode())
     found = []

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from runners.engines import qwen3_network
 from runners.engines.batching import length_buckets
-from runners.engines.qwen3 import WINDOW_SAMPLES, Generated, Pcm, Question
+from runners.engines.qwen3 import WINDOW_SAMPLES, Generated, Pcm, Question, lengthened
 from runners.engines.qwen3_prompt import AUDIO_PAD, alignment_prompt, recognition_prompt
+from runners.engines.qwen3_tokens import Tokens
 from runners.engines.whisper_features import FRAME_SAMPLES, encoded_length, features
 from runners.gathering import Gatherer
-
-# The convolutions look at a second at a time; a shorter one alone would see its edge where a longer one sees silence.
-_SHORTEST_SAMPLES = 100 * FRAME_SAMPLES
-# Of the published checkpoints, for those that don't say it themselves.
-_END_IDS = (151645, 151643)
 
 
 @dataclass
@@ -47,17 +41,14 @@ class TransformersBackend:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        from transformers import Qwen2TokenizerFast
-
         self.device, self.batch_size = device, batch_size
         self._thinker = qwen3_network.load(recogniser, dtype, device).thinker
-        self._tokenizer = Qwen2TokenizerFast.from_pretrained(recogniser)
-        self._end_ids = _end_ids(recogniser)
+        self.tokens = Tokens(recogniser)
         self.timestamp_ms = 80.0
         if aligner is not None:
             network = qwen3_network.load(aligner, dtype, device)
             self._aligner = network.thinker
-            self._aligner_tokenizer = Qwen2TokenizerFast.from_pretrained(aligner)
+            self._aligner_tokens = Tokens(aligner)
             self._timestamp_id = int(network.config.timestamp_token_id)
             self.timestamp_ms = float(network.config.timestamp_segment_time)
         self._lock = threading.Lock()
@@ -78,15 +69,8 @@ class TransformersBackend:
     async def is_healthy(self) -> bool:
         return True
 
-    def text(self, ids: Iterable[int]) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)  # type: ignore[no-any-return]
-
-    def piece_bytes(self, ids: Iterable[int]) -> list[int]:
-        # byte-level tokens: a letter for each byte; added tokens are plain text
-        return [len(t.encode()) if t.startswith("<") else len(t) for t in self._pieces(ids)]
-
-    def _pieces(self, ids: Iterable[int]) -> list[str]:
-        return self._tokenizer.convert_ids_to_tokens(list(ids))  # type: ignore[no-any-return]
+    def close(self) -> None:
+        """Nothing to end."""
 
     def _answer_together(self, questions: Sequence[Question]) -> list[Generated]:
         results: list[Generated] = [Generated((), ())] * len(questions)
@@ -177,7 +161,7 @@ class TransformersBackend:
             scores = self._thinker.lm_head(states[:, -1]).float().log_softmax(-1)
             best, chosen = scores.max(-1)
             for row, (token, logprob) in enumerate(zip(chosen.tolist(), best.tolist(), strict=True)):
-                going[row] = going[row] and token not in self._end_ids and step < most[row]
+                going[row] = going[row] and token not in self.tokens.end_ids and step < most[row]
                 if going[row]:
                     ids[row].append(token)
                     logprobs[row].append(logprob)
@@ -190,7 +174,7 @@ class TransformersBackend:
 
     def _encode(self, thinker: Any, pieces: Sequence[Pcm]) -> torch.Tensor:
         """Audio states of all pieces in a row, (tokens, width); each piece is encoded alone."""
-        mels = [features(_lengthened(piece)) for piece in pieces]
+        mels = [features(lengthened(piece)) for piece in pieces]
         self.encoded_s += sum(m.shape[1] for m in mels) / 100
         lengths = torch.tensor([m.shape[1] for m in mels], device=self.device)
         joined = torch.cat(mels, dim=1).to(self.device, thinker.dtype)
@@ -198,9 +182,7 @@ class TransformersBackend:
         return states
 
     def _embed(self, text: str) -> torch.Tensor:
-        embedded: torch.Tensor = self._thinker.model.embed_tokens(
-            self._ids(self._tokenizer.encode(text, add_special_tokens=False))
-        )
+        embedded: torch.Tensor = self._thinker.model.embed_tokens(self._ids(self.tokens.ids(text)))
         return embedded
 
     def _ids(self, ids: Sequence[int]) -> torch.Tensor:
@@ -217,13 +199,13 @@ class TransformersBackend:
         return results
 
     def _align_batch(self, asked: list[tuple[Pcm, Sequence[str]]]) -> list[list[int]]:
-        thinker, encode = self._aligner, self._aligner_tokenizer.encode
+        thinker = self._aligner
         rows, embedded = [], []
         for pcm, units in asked:
             audio = self._encode(thinker, [pcm])
-            assert len(audio) == encoded_length(len(_lengthened(pcm)) // FRAME_SAMPLES)
+            assert len(audio) == encoded_length(len(lengthened(pcm)) // FRAME_SAMPLES)
             before, after = alignment_prompt(list(units)).split(AUDIO_PAD)
-            ids = [self._ids(encode(part, add_special_tokens=False)) for part in (before, after)]
+            ids = [self._ids(self._aligner_tokens.ids(part)) for part in (before, after)]
             embedded.append(torch.cat([thinker.model.embed_tokens(ids[0]), audio, thinker.model.embed_tokens(ids[1])]))
             rows.append(torch.cat([ids[0], torch.full((len(audio),), -1, device=self.device), ids[1]]))
         mask = torch.nn.utils.rnn.pad_sequence(
@@ -238,13 +220,3 @@ class TransformersBackend:
             thinker.lm_head(state[: len(row)][row == self._timestamp_id]).argmax(-1).tolist()
             for state, row in zip(states, rows, strict=True)
         ]
-
-
-def _lengthened(pcm: Pcm) -> Pcm:
-    return np.pad(pcm, (0, max(0, _SHORTEST_SAMPLES - len(pcm))))
-
-
-def _end_ids(directory: Path) -> tuple[int, ...]:
-    file = directory / "generation_config.json"
-    found = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id") if file.is_file() else None
-    return _END_IDS if found is None else (found,) if isinstance(found, int) else tuple(found)
