@@ -42,7 +42,7 @@ def fix_media_types(service: Any) -> None:
 
 
 class Engines:
-    """One engine for each enabled model that has the part, loaded at construction. Engines are not
+    """One FunASR engine for each enabled model that has the part, loaded at construction. Engines are not
     thread-safe: a lock guards them where BentoML's one thread per worker doesn't (in-process tests).
     """
 
@@ -58,7 +58,7 @@ class Engines:
         self._engines: dict[str, Any] = {}
         for model_id in settings().enabled_models:
             model = catalog.models()[model_id]
-            if part not in model.parts:
+            if part not in model.parts or (part == "asr" and model.family == "qwen3"):
                 continue
             started = time.monotonic()
             path = store.find_part(model, part, settings())

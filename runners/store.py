@@ -20,8 +20,8 @@ from runners.settings import RunnerSettings
 
 log = logging.getLogger(__name__)
 
-# A directory is taken for a part's if it holds this file.
-_MARKS = {"language_model": "TLG.fst"}
+# A directory is taken for a part's if it holds one of these files.
+_MARKS = {"language_model": ("TLG.fst",)}
 
 
 class ModelFilesMissingError(RuntimeError):
@@ -33,7 +33,8 @@ def find_part(model: Model, part_name: str, settings: RunnerSettings) -> Path:
     part = model.parts[part_name]
     looked_at: list[str] = []
     for place, directory in _candidates(model, part_name, part, settings):
-        if (directory / _MARKS.get(part_name, "config.yaml")).is_file():
+        marks = _MARKS.get(part_name, ("config.yaml", "config.json"))
+        if any((directory / mark).is_file() for mark in marks):
             log.info("%s %s: found in %s", model.id, part_name, place)
             return directory
         looked_at.append(f"{place}: {directory}")

@@ -58,15 +58,18 @@ def save_weights(path: Path, state: dict[str, torch.Tensor], without: str | None
 
 
 class Schedule:
-    """Learning rate by elapsed training time: linear warm-up in steps, then a cosine over the time budget."""
+    """Learning rate by training time: linear warm-up in steps, then a cosine over the budget.
+
+    Time is the process's own, so that other work on the machine, or its sleep, takes nothing from the budget.
+    """
 
     def __init__(self, peak: float, warmup_steps: int, budget_s: float, elapsed_s: float = 0.0) -> None:
         self.peak, self.warmup_steps, self.budget_s = peak, warmup_steps, budget_s
-        self._start = time.monotonic() - elapsed_s
+        self._start = time.process_time() - elapsed_s
 
     @property
     def elapsed_s(self) -> float:
-        return time.monotonic() - self._start
+        return time.process_time() - self._start
 
     @property
     def finished(self) -> bool:
