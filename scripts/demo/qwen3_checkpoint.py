@@ -69,13 +69,14 @@ def write_tokenizer(out: Path) -> Any:
 
 
 def configuration(tokenizer: Any, *, aligner: bool) -> dict[str, Any]:
-    """config.json: the architecture of `Qwen/Qwen3-ASR-0.6B` or its aligner, of two million parameters."""
-    head_size = WIDTH // 4
-    third = head_size // 6
+    """config.json: the architecture of `Qwen/Qwen3-ASR-0.6B` or its aligner, of two million parameters.
+
+    Heads are of sizes that vLLM's kernels take: multiples of 8, and 32 in the decoder.
+    """
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     audio = {
         "model_type": "qwen3_asr_audio_encoder",
-        **{"d_model": WIDTH, "encoder_layers": AUDIO_LAYERS, "encoder_attention_heads": 4},
+        **{"d_model": WIDTH, "encoder_layers": AUDIO_LAYERS, "encoder_attention_heads": WIDTH // 24},
         **{"encoder_ffn_dim": 4 * WIDTH, "downsample_hidden_size": 24, "output_dim": WIDTH, "num_mel_bins": 128},
         **{"n_window": 50, "n_window_infer": 800, "max_source_positions": 1500, "conv_chunksize": 500},
         **{"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "activation_function": "gelu"},
@@ -84,12 +85,12 @@ def configuration(tokenizer: Any, *, aligner: bool) -> dict[str, Any]:
         "model_type": "qwen3_asr_text",
         **{"vocab_size": -(-len(tokenizer) // 64) * 64, "hidden_size": WIDTH, "intermediate_size": 3 * WIDTH},
         **{"num_hidden_layers": TEXT_LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2},
-        **{"head_dim": head_size, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "hidden_act": "silu"},
+        **{"head_dim": 32, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "hidden_act": "silu"},
         **{"rope_theta": 10000.0, "attention_bias": False, "attention_dropout": 0.0},
         **{"tie_word_embeddings": not aligner, "eos_token_id": end, "pad_token_id": pad, "bos_token_id": None},
         "rope_scaling": {
             **{"rope_type": "default", "type": "default", "interleaved": True, "mrope_interleaved": True},
-            "mrope_section": [third, third, third],
+            "mrope_section": [6, 5, 5],
         },
     }
     thinker = {
