@@ -30,8 +30,8 @@ test-container: .venv/.dev ## builds the CPU image without a registry and runs i
 models: .venv/.runtime ## fetch models for a machine without internet, and pack them (ARGS=--help)
 	@$(BIN)/python -m scripts.prepare_models $(ARGS)
 
-bento: .venv/.runtime ## a versioned Bento, with MODELS (demo) in BentoML's model store
-	@$(BIN)/python -m scripts.bento $(MODELS)
+bento: .venv/.runtime ## a versioned Bento, with MODELS (demo) in BentoML's model store (GPU=1: with vLLM)
+	@$(BIN)/python -m scripts.bento $(MODELS) $(if $(GPU),--gpu)
 
 # TORCH_INDEX: address of PyTorch's index of CPU builds, for a CPU image of a tenth of the size
 BACKEND ?= docker
@@ -48,11 +48,13 @@ bench-live: .venv/.dev ## latency and cost of live clients of the served API (AR
 	@$(BIN)/python -m scripts.bench.streaming $(ARGS)
 
 # Versions that still fit are kept; UPGRADE=--upgrade takes the newest. One lock for every supported Python.
-LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url $(UPGRADE)
+COMPILE = $(BIN)/uv pip compile -q --no-annotate --no-header --no-emit-index-url $(UPGRADE)
+LOCK = $(COMPILE) --universal --python-version 3.10
 constraints: .venv/.dev ## lock the versions again after a change in pyproject.toml
 	@$(BIN)/pip install -q uv
 	@$(PYTHON) scripts/lock.py constraints.txt $(LOCK) --extra cpu --extra dev
 	@$(PYTHON) scripts/lock.py requirements.txt $(LOCK) --extra cpu -c constraints.txt
+	@$(PYTHON) scripts/lock.py requirements-gpu.txt $(COMPILE) --python-version 3.11 --python-platform linux --extra gpu
 
 demo-speech: .venv/.dev ## demo pack, step 1: synthesise the corpus (needs espeak-ng)
 	@$(BIN)/python -m scripts.demo.synthesize

@@ -24,6 +24,15 @@ _MOST_CACHE_GB = 32.0
 @functools.cache
 def memory_gb() -> float | None:
     """Of the first CUDA GPU, in GiB; None where there is none. Creates no CUDA context."""
+    return _memory_gb("total")
+
+
+def used_gb() -> float | None:
+    """What everything on the first CUDA GPU takes of its memory now, in GiB; None where there is none."""
+    return _memory_gb("used")
+
+
+def _memory_gb(kind: str) -> float | None:
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -33,7 +42,7 @@ def memory_gb() -> float | None:
     except pynvml.NVMLError:
         return None
     try:
-        return float(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).total) / 2**30
+        return float(getattr(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)), kind)) / 2**30
     except pynvml.NVMLError:
         return None
     finally:

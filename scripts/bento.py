@@ -7,6 +7,7 @@ SHA-256 (`runners/verify.py` compares). The Bento's version is the project's.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import os
@@ -67,10 +68,15 @@ def project_version() -> str:
     return line.split('"')[1]
 
 
-def build(tags: list[str]) -> bentoml.Bento:
-    """Builds the Bento from a copy of what bentofile.yaml includes, so that the models it names can be these."""
+def build(tags: list[str], *, gpu: bool = False) -> bentoml.Bento:
+    """Builds the Bento from a copy of what bentofile.yaml includes, so that the models it names can be these.
+
+    With ``gpu`` it installs vLLM, and the C compiler by which vLLM's kernels are made where they run.
+    """
     config = yaml.safe_load((PROJECT_ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
     config["models"] = tags
+    if gpu:
+        config["docker"]["system_packages"] = ["gcc", "libc6-dev"]
     version = project_version()
     with tempfile.TemporaryDirectory(prefix="asr-bento-") as scratch:
         context = Path(scratch)
@@ -80,12 +86,16 @@ def build(tags: list[str]) -> bentoml.Bento:
                 shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
             elif source.is_file():
                 shutil.copy(source, context / name)
+        if gpu:
+            shutil.copy(PROJECT_ROOT / "requirements-gpu.txt", context / "requirements.txt")
         names = ",".join(tag.partition(":")[0] for tag in tags)
         (context / "bento.env").write_text(f"ENABLED_MODELS={names}\nALLOW_MODEL_DOWNLOAD=false\n", encoding="utf-8")
         (context / "bentofile.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         with contextlib.suppress(NotFound):
             bentoml.delete(f"{config['name']}:{version}")
             print(f"{config['name']}:{version} is built again")
+        # Every service goes into the Bento, whichever models are enabled where it is served.
+        os.environ["ENABLED_MODELS"] = ",".join(catalog.models())
         os.chdir(context)  # BentoML reads no file outside the working directory
         try:
             return bentoml.bentos.build_bentofile(str(context / "bentofile.yaml"), version=version, build_ctx=scratch)
@@ -94,7 +104,11 @@ def build(tags: list[str]) -> bentoml.Bento:
 
 
 def main() -> None:
-    names = tuple(name for argument in sys.argv[1:] or ["demo"] for name in argument.split(","))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["demo"], help="as in ENABLED_MODELS")
+    parser.add_argument("--gpu", action="store_true", help="with vLLM, for Qwen3-ASR on an NVIDIA GPU")
+    arguments = parser.parse_args()
+    names = tuple(name for argument in arguments.models for name in argument.split(","))
     try:
         settings = Settings(enabled_models=names)
         tags = [store_model(catalog.models()[name], settings) for name in settings.enabled_models]
@@ -102,7 +116,7 @@ def main() -> None:
         sys.exit(f"wrong setting: {describe_problems(error)}")
     except store.ModelFilesMissingError as error:
         sys.exit(str(error))
-    bento = build(tags)
+    bento = build(tags, gpu=arguments.gpu)
     print(f"""
 Built {bento.tag} with {", ".join(tags)}.
   Serve it            .venv/bin/bentoml serve {bento.tag}

@@ -16,6 +16,8 @@ _HEADER = {
     "constraints.txt": "# Every version, tools included, for each supported Python. Made by `make constraints`.\n",
     "requirements.txt": "# What runs the service (the runtime part of constraints.txt); also what a Bento\n"
     "# installs. Made by `make constraints`.\n",
+    "requirements-gpu.txt": "# What runs the service on Linux with an NVIDIA GPU: Qwen3-ASR on vLLM.\n"
+    "# Made by `make constraints`.\n",
 }
 
 

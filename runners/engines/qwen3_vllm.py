@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,10 @@ _ALIGNER = "Qwen3ASRForcedAlignerForTokenClassification"
 
 
 class VllmBackend:
-    """One recogniser, and an aligner where ``aligner`` is a checkpoint; each takes its share of the GPU's memory."""
+    """One recogniser, and an aligner where ``aligner`` is a checkpoint; each takes its share of the GPU's memory.
+
+    ``load_format`` is vLLM's: "dummy" makes weights up.
+    """
 
     def __init__(
         self,
@@ -39,12 +43,14 @@ class VllmBackend:
         recogniser_share: float,
         aligner_share: float = 0.0,
         dtype: str = "bfloat16",
+        load_format: str = "auto",
     ) -> None:
         self.tokens = Tokens(recogniser)
         self._recogniser = _engine(
             recogniser,
             gpu_memory_utilization=recogniser_share,
             dtype=dtype,
+            load_format=load_format,
             limit_mm_per_prompt={"audio": _MOST_PIECES},
         )
         self._aligner = None
@@ -119,6 +125,7 @@ class VllmBackend:
 
 
 def _engine(directory: Path, **arguments: Any) -> Any:
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it calls home otherwise
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 

@@ -63,7 +63,7 @@ def served(tag: str, home: Path, cwd: Path) -> Iterator[str]:
                 time.sleep(0.5)
             yield base
         finally:
-            members = psutil.Process(server.pid).children(recursive=True)
+            members = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
             server.send_signal(signal.SIGTERM)
             try:
                 server.wait(timeout=60)

@@ -89,6 +89,13 @@ def test_the_api_is_told_an_address_of_each_of_its_runners(manifests: list[dict[
             )
 
 
+def test_an_api_pod_always_meets_the_same_replica_of_a_runner_with_live_sessions(
+    manifests: list[dict[str, Any]],
+) -> None:
+    service = next(m for m in manifests if m["kind"] == "Service" and m["metadata"]["name"] == "asr-qwen3")
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
+
+
 def test_only_the_api_may_call_runners(manifests: list[dict[str, Any]]) -> None:
     policy = next(m for m in manifests if m["kind"] == "NetworkPolicy" and m["metadata"]["name"] == "asr-runners")
     wanted = policy["spec"]["podSelector"]["matchLabels"].items()
@@ -109,7 +116,7 @@ def test_every_container_is_locked_down(manifests: list[dict[str, Any]]) -> None
 def test_gpus_are_asked_for_where_utterances_are_recognised(manifests: list[dict[str, Any]]) -> None:
     with_gpu = [c["name"] for c in containers(manifests) if "nvidia.com/gpu" in c["resources"]["limits"]]
     gpu_image = any(c["image"].endswith("-gpu") for c in containers(manifests))
-    assert with_gpu == (["paraformer"] if gpu_image else [])
+    assert with_gpu == (["paraformer", "qwen3"] if gpu_image else [])
 
 
 def test_bentocloud_knows_every_field_and_service() -> None:
@@ -124,7 +131,8 @@ def test_bentocloud_knows_every_field_and_service() -> None:
         DeploymentStrategy[service.get("deployment_strategy", "RollingUpdate")]
     assert config["bento"] == f"asr-service:{project_version()}"
     # BentoCloud sends each call to any replica, and live sessions are in one process's memory.
-    assert config["services"]["ParaformerStreamingRunner"]["scaling"]["max_replicas"] == 1
+    for name in ("ParaformerStreamingRunner", "Qwen3Runner"):
+        assert config["services"][name]["scaling"]["max_replicas"] == 1
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose-cpu.yml"])

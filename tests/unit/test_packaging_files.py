@@ -58,7 +58,7 @@ def test_what_runs_the_service_is_locked_to_the_versions_that_are_tested() -> No
 
 def test_every_dependency_of_the_project_is_locked() -> None:
     named = re.findall(r'^    "([a-z0-9-]+)[=>"]', read("pyproject.toml"), re.MULTILINE)
-    locked = {line.partition("==")[0] for line in pins("constraints.txt")}
+    locked = {line.partition("==")[0] for name in ("constraints.txt", "requirements-gpu.txt") for line in pins(name)}
     assert len(named) > 20
     assert set(named) <= locked
 
