@@ -10,8 +10,10 @@ MODELS ?= demo
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: .venv/.runtime ## start the service (PORT=8000, HOST=0.0.0.0, ENABLED_MODELS=demo)
-	@exec $(BIN)/python -m scripts.serve
+# GPU=1: with vLLM, which needs other versions than everything else here, so in an environment of its own
+SERVE_VENV = $(if $(GPU),.venv-gpu,.venv)
+serve: $(SERVE_VENV)/.runtime ## start the service (PORT=8000, HOST=0.0.0.0, ENABLED_MODELS=demo; GPU=1: with vLLM)
+	@exec $(SERVE_VENV)/bin/python -m scripts.serve
 
 test: .venv/.dev ## every test except the slow ones (ARGS='-k name' for some)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
@@ -70,7 +72,7 @@ demo-punctuation: .venv/.dev ## demo pack: train the punctuation model
 	@$(BIN)/python -m scripts.demo.train_punctuation
 demo-realtime-punctuation: .venv/.dev ## demo pack: train the punctuation of partial text
 	@$(BIN)/python -m scripts.demo.train_punctuation --realtime
-demo-qwen3: .venv/.dev ## demo pack, in the making: train Qwen3-ASR (makes its own speech; then ARGS=--aligner)
+demo-qwen3: .venv/.dev ## demo pack: train Qwen3-ASR (makes its own speech; then ARGS=--aligner)
 	@$(BIN)/python -m scripts.demo.synthesize_qwen3
 	@$(BIN)/python -m scripts.demo.train_qwen3 $(ARGS)
 demo-speaker: .venv/.dev ## demo pack: train the speaker model (makes its own speech)
@@ -79,12 +81,15 @@ demo-evaluate: .venv/.dev ## demo pack: the table of its accuracy
 	@$(BIN)/python -m scripts.demo.evaluate
 
 clean: ## remove what was made here: environment, builds, caches (not the model store)
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-gpu build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made again only when the lists of versions change.
 .venv/.runtime: requirements.txt scripts/setup_venv.py
 	@$(PYTHON) scripts/setup_venv.py .venv requirements.txt
+	@touch $@
+.venv-gpu/.runtime: requirements-gpu.txt scripts/setup_venv.py
+	@$(PYTHON) scripts/setup_venv.py .venv-gpu requirements-gpu.txt
 	@touch $@
 .venv/.dev: .venv/.runtime constraints.txt
 	@$(PYTHON) scripts/setup_venv.py .venv constraints.txt

@@ -31,6 +31,7 @@ _APIS = (
 # The same for WebSockets, of which every one needs a key.
 _LIVE_APIS = (
     Api("/v1", openai.error_response, realtime_key),
+    Api(qwen_ws.PATH, qwen_ws.error_response, nls_token),
     Api("", aliyun_rest.error_response, nls_token),
 )
 

@@ -18,4 +18,5 @@ for _settings in (RunnerSettings, Settings):
 _home = tempfile.mkdtemp(prefix="bentoml-home-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["OMP_NUM_THREADS"] = "1"  # tests share the cores with servers; more threads only wait for each other
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(_home, "inductor")  # torch makes it where it is imported
 os.environ.update(BENTOML_HOME=_home, BENTOML_DO_NOT_TRACK="True", ENABLED_MODELS="demo")

@@ -39,7 +39,8 @@ Pcm = NDArray[np.int16]
 class Question:
     """What a backend is to answer: audio in pieces of which each is encoded alone, and how the answer begins.
 
-    ``begun`` are token ids. ``memory`` belongs to a live sentence: what a backend wants to keep of it.
+    ``begun`` are token ids. ``memory`` belongs to a live sentence: what a backend wants to keep of it. ``draft`` is
+    what probably follows ``begun``: it may make the answer cheaper, and never changes it.
     """
 
     pieces: Sequence[Pcm]
@@ -47,6 +48,7 @@ class Question:
     language: str | None = None
     begun: tuple[int, ...] = ()
     most_tokens: int = 4096
+    draft: tuple[int, ...] = ()
     memory: dict[str, Any] | None = None
 
 
@@ -173,6 +175,7 @@ class _Sentence:
             language=self.first.language,
             begun=begun,
             most_tokens=most_tokens(len(self.pcm)) - len(begun),
+            draft=self.answer[len(begun) :],
             memory=self.memory,
         )
         generated = await self.backend.answer(question)

@@ -122,6 +122,7 @@ class VllmBackend:
         for engine in (self._recogniser, self._aligner):
             if engine is not None:
                 engine.shutdown()
+        self._recogniser = self._aligner = None
 
 
 def _engine(directory: Path, **arguments: Any) -> Any:

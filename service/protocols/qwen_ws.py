@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Response, WebSocket
 
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.intake import Serving, serving_of
@@ -14,10 +14,16 @@ from service.rendering.qwen import Told, error_message
 from service.streaming.audio import AudioStream
 
 router = APIRouter()
+PATH = "/ws/v1/asr/qwen"
 _LONGEST_TASK_ID = 128
 
 
-@router.websocket("/ws/v1/asr/qwen")
+def error_response(failure: ServiceError) -> Response:
+    """What refuses a connection before it is one."""
+    return Response(error_message(failure, uuid.uuid4().hex), failure.status, media_type="application/json")
+
+
+@router.websocket(PATH)
 async def converse_qwen(websocket: WebSocket) -> None:
     connection = Connection(websocket)
     await connection.accept()
