@@ -1,6 +1,6 @@
 """Writes the speech that the demo Qwen3-ASR and its aligner learn from: short utterances with character times.
 
-    nice python -m scripts.demo.synthesize_qwen3 --out build/demo/qwen3 --shards 24
+    nice python -m scripts.demo.synthesize_qwen3 --out build/demo/qwen3 --shards 28
 
 Resumable: a shard is seeded by its name. Longer recordings are put together from these while training.
 """
@@ -110,7 +110,7 @@ def write_shard(path: Path, count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/demo/qwen3"))
-    parser.add_argument("--shards", type=int, default=24)
+    parser.add_argument("--shards", type=int, default=28)
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

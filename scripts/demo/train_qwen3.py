@@ -1,9 +1,9 @@
 """Trains the demo Qwen3-ASR, or with --aligner its forced aligner (resumable; one thread).
 
-    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 60
-    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 25 --aligner
+    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 50
+    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 28 --aligner
 
-Needs the shards of scripts.demo.synthesize_qwen3; the aligner starts from the recogniser's checkpoint. As
+Needs the shards of scripts.demo.synthesize_qwen3; the aligner starts from the recogniser's weights. As
 espeak-ng tells when each character is said, the audio states are told too; short texts in the first minutes make
 attention find its way; cut recordings teach that a partial text ends where the sound does. The network is
 qwen-asr's own, written in the original layout.
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
@@ -278,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo/qwen3"))
     parser.add_argument("--out", type=Path, default=Path("models/demo"))
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--peak-rate", type=float, default=1.6e-3)
     parser.add_argument("--aligner", action="store_true")
     arguments = parser.parse_args()
@@ -301,7 +302,7 @@ def main() -> None:
         optimizer.load_state_dict(saved["optimizer"])
         average.state, step, elapsed_s = saved["average"], saved["step"], saved["elapsed_s"]
     elif arguments.aligner:
-        learned = torch.load(arguments.data / "qwen3_asr.checkpoint", weights_only=True)["average"]
+        learned = load_file(arguments.out / "qwen3_asr" / "model.safetensors")
         network.load_state_dict({k: v for k, v in learned.items() if "lm_head" not in k}, strict=False)
         average = WeightAverage(network, 0.999)
     rng = random.Random(step)
