@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import signal
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class Qwen3Runner:
         enabled = [catalog.models()[name] for name in settings().enabled_models]
         self._engines = {model.id: self._load(model) for model in enabled if model.family == "qwen3"}
         self._calls: dict[str, asyncio.Task[Any]] = {}
+        self._ending = False
         outlive_service()
 
     def _load(self, model: catalog.Model) -> Qwen3Engine:
@@ -87,6 +89,7 @@ class Qwen3Runner:
                 return await engine.recognise(item)
             except (RuntimeError, ValueError, IndexError) as error:
                 log.exception("an utterance failed")
+                await self._end_where_dead(engine)
                 return Recognition(error=f"{type(error).__name__}: {error}")
 
     async def _cancellable(self, name: str, call: Coroutine[Any, Any, Recognition]) -> Recognition:
@@ -124,7 +127,15 @@ class Qwen3Runner:
             except (RuntimeError, ValueError, IndexError) as error:
                 log.exception("a live sentence failed")
                 engine.close([item.session])
+                await self._end_where_dead(engine)
                 return StreamingResult(error=f"{type(error).__name__}: {error}")
+
+    async def _end_where_dead(self, engine: Qwen3Engine) -> None:
+        """Without its backend's process this one is of no use: it ends, and BentoML starts it again."""
+        if not self._ending and not await engine.is_healthy():
+            self._ending = True
+            log.critical("the engine of a model died: this runner ends, to be started again")
+            signal.raise_signal(signal.SIGINT)  # SIGTERM would wait for the API service to end
 
     @bentoml.api
     async def free(self, sessions: list[str]) -> None:

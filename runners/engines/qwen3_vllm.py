@@ -153,11 +153,19 @@ def _samples(pcm: Pcm) -> NDArray[np.float32]:
 
 
 async def _last(outputs: Any) -> Any:
-    """The last of a request's outputs; a caller that is cancelled ends the request."""
+    """The last of a request's outputs; a caller that is cancelled ends the request.
+
+    Raises RuntimeError where the engine failed; ``is_healthy`` tells whether it can go on.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
     last = None
-    async with contextlib.aclosing(outputs):
-        async for output in outputs:
-            last = output
+    try:
+        async with contextlib.aclosing(outputs):
+            async for output in outputs:
+                last = output
+    except (EngineDeadError, EngineGenerateError) as error:
+        raise RuntimeError(f"vLLM's engine failed: {error}") from error
     if last is None:
         raise RuntimeError("vLLM gave no output")
     return last

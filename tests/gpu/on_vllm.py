@@ -21,6 +21,7 @@ from vllm.model_executor.models.registry import ModelRegistry
 from vllm.outputs import CompletionOutput, PoolingOutput, PoolingRequestOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from runners.engines import qwen3_vllm
 from runners.engines.qwen3 import Question
@@ -53,6 +54,7 @@ class Engines:
         self.started: list[Any] = []
         self.said: list[int] = [*map(ord, "好"), END]
         self.stuck = False
+        self.failure: Exception | None = None
         self.given_up = False
         self.asked: list[tuple[Any, Any]] = []
 
@@ -69,6 +71,8 @@ class Engines:
         try:
             if self.stuck:
                 await asyncio.sleep(3600)
+            if self.failure:
+                raise self.failure
             logprobs = [{token: Logprob(-0.5, 1, None)} for token in self.said]
             done = CompletionOutput(0, "", self.said, -0.5, logprobs)
             yield RequestOutput(request_id, None, prompt["prompt_token_ids"], None, [done], finished=True)
@@ -144,9 +148,16 @@ def test_a_caller_that_goes_away_ends_its_request(engines: Engines, backend: Vll
     assert engines.given_up
 
 
-def test_a_dead_engine_is_told(engines: Engines, backend: VllmBackend) -> None:
-    from vllm.v1.engine.exceptions import EngineDeadError
+@pytest.mark.parametrize("failure", [EngineDeadError(), EngineGenerateError()])
+def test_a_failed_engine_is_an_error_that_the_runner_answers_with(
+    engines: Engines, backend: VllmBackend, failure: Exception
+) -> None:
+    engines.failure = failure
+    with pytest.raises(RuntimeError, match="vLLM's engine failed"):
+        asyncio.run(backend.answer(Question([SECOND])))
 
+
+def test_a_dead_engine_is_told(engines: Engines, backend: VllmBackend) -> None:
     assert asyncio.run(backend.is_healthy())
     engines.started[1].check_health.side_effect = EngineDeadError()
     assert not asyncio.run(backend.is_healthy())
