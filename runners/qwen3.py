@@ -160,7 +160,9 @@ class Qwen3Runner:
             engine.end()
 
     async def __is_ready__(self) -> bool:
-        return all([await engine.is_healthy() for engine in self._engines.values()])
+        for engine in self._engines.values():
+            await self._end_where_dead(engine)
+        return not self._ending
 
 
 fix_media_types(Qwen3Runner)
