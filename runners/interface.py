@@ -69,7 +69,8 @@ class RecognitionItem(bentoml.IODescriptor):
     """One utterance to recognise. ``hotwords`` have weights from 1 to 100.
 
     What Qwen3-ASR alone takes: ``language`` by its own name for it (None: it says what it hears), ``prompt``,
-    ``word_times`` (None are found otherwise), and ``id``, by which the call can be called off.
+    ``word_times`` (None are found otherwise), ``draft``, what was probably said (it makes the answer cheaper on a CPU,
+    and never changes it), and ``id``, by which the call can be called off.
     """
 
     model: str
@@ -78,6 +79,7 @@ class RecognitionItem(bentoml.IODescriptor):
     language: str | None = None
     prompt: str = ""
     word_times: bool = False
+    draft: str = ""
     id: str = ""
     request_id: str = Field(default_factory=_current_request_id)
 

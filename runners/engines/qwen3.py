@@ -103,6 +103,7 @@ class Qwen3Engine:
             context=context_of(item.prompt, item.hotwords),
             language=item.language,
             most_tokens=most_tokens(len(item.pcm)),
+            draft=tuple(self.backend.tokens.ids(item.draft)),
         )
         generated = await self.backend.answer(question)
         answer = parse_answer(self.backend.tokens.text(generated.ids), item.language)

@@ -55,8 +55,9 @@ def ours(model: Path, seconds: int) -> tuple[float, float]:
             step = StreamingItem(
                 model="", session="s", pcm=pcm[at : at + CHUNK], is_first=at == 0, is_last=at + CHUNK >= len(pcm)
             )
-            await engine.step(step)
-        await engine.recognise(RecognitionItem(model="", pcm=pcm))
+            heard = await engine.step(step)
+        draft = "".join(token + mark for token, mark in zip(heard.tokens, heard.marks, strict=True))
+        await engine.recognise(RecognitionItem(model="", pcm=pcm, draft=draft))
 
     asyncio.run(hear(speech(4)))
     encoded_s, started = backend.encoded_s, time.process_time()

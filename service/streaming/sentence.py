@@ -134,6 +134,7 @@ class Sentence:
         recognition = self._options.recognition
         window_ms = int(1000 * catalog.models()[recognition.model].window_s)
         pieces = list(cut_long(audio, window_ms, pcm))
+        draft = self._stream.partial.text if self._stream is not None else ""
 
         def audio_of(piece: Span) -> Pcm:
             start, end = ((ms - audio.start_ms) * SAMPLES_PER_MS for ms in (piece.start_ms, piece.end_ms))
@@ -141,7 +142,9 @@ class Sentence:
 
         recognised = await asyncio.gather(
             *(
-                self._runners.recognise(recognition, audio_of(piece), word_times=recognition.word_timestamps)
+                self._runners.recognise(
+                    recognition, audio_of(piece), word_times=recognition.word_timestamps, draft=draft
+                )
                 for piece in pieces
             )
         )

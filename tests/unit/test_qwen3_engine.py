@@ -6,6 +6,7 @@ Texts mean nothing here; what counts is that the way of computing them makes no 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from runners.engines import qwen3_network
 from runners.engines.qwen3 import WINDOW_SAMPLES, Question, Qwen3Engine
-from runners.engines.qwen3_transformers import TransformersBackend
+from runners.engines.qwen3_transformers import TransformersBackend, continuation
 from runners.engines.whisper_features import encoded_length, features, log_energies
 from runners.interface import RecognitionItem, StreamingItem, StreamingResult
 from scripts.demo import qwen3_checkpoint
@@ -76,6 +77,42 @@ async def test_an_utterance_in_a_batch_is_answered_as_it_is_alone(backend: Trans
         alone = await backend.answer(q)
         assert answer.ids == alone.ids
         assert np.allclose(answer.logprobs, alone.logprobs, atol=1e-3)
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_no_draft_changes_an_answer(backend: TransformersBackend, live: bool) -> None:
+    asked = Question([SPEECH[:90_000]], most_tokens=40)
+    ids = (await backend.answer(asked)).ids
+    assert len(ids) > 10
+    drafts = [ids, ids[3:], ids[:5] + ids[7:], (*ids[:4], 9, 9, *ids[4:]), ids * 3, (9,) * 50, ids[::-1], ids[:1]]
+    for draft in drafts:
+        memory = dict[str, Any]() if live else None
+        answer = await backend.answer(dataclasses.replace(asked, draft=draft, memory=memory))
+        assert answer.ids == ids
+        assert len(answer.logprobs) == len(ids)
+
+
+async def test_what_a_draft_knows_takes_few_steps(
+    backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Question([SPEECH[:90_000]], most_tokens=40)
+    ids = (await backend.answer(asked)).ids
+    steps: list[int] = []
+    decode = backend._decode
+    monkeypatch.setattr(backend, "_decode", lambda *given: steps.append(1) or decode(*given))
+    await backend.answer(dataclasses.replace(asked, draft=ids))
+    assert len(steps) <= 4
+    steps.clear()
+    await backend.answer(dataclasses.replace(asked, draft=(*ids[:9], 9, *ids[10:])))
+    assert len(steps) <= 8
+
+
+async def test_a_draft_goes_on_after_what_was_said_last() -> None:
+    assert continuation([1, 2, 3, 4, 5], [2, 3]) == [4, 5]
+    assert continuation([1, 2, 7, 0, 0, 0, 1, 2, 8], [9, 9, 9, 9, 9, 1, 2]) == [8]
+    assert continuation([1, 2, 3], [3, 1]) == []
+    assert continuation(range(100), [0]) == list(range(1, 33))
+    assert continuation([], [1, 2]) == []
 
 
 async def test_a_full_window_is_encoded_alone_as_within_the_whole(backend: TransformersBackend) -> None:
