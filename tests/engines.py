@@ -14,10 +14,12 @@ os.environ["ENABLED_MODELS"] = "demo"
 from runners.campplus import CampplusRunner
 from runners.paraformer import ParaformerRunner
 from runners.paraformer_streaming import ParaformerStreamingRunner
+from runners.qwen3 import Qwen3Runner
 from runners.vad import VadRunner
 from service.inference import Runners
 
 DEMO = "paraformer-demo"
+QWEN3_DEMO = "qwen3-asr-demo"
 
 
 class AsyncProxy:
@@ -41,6 +43,24 @@ def runner_instances() -> tuple[Any, Any, Any, Any]:
     return VadRunner(), ParaformerRunner(), CampplusRunner(), ParaformerStreamingRunner()
 
 
+@functools.cache
+def qwen3_runner() -> Any:
+    return Qwen3Runner()
+
+
+class LateQwen3:
+    """The proxy of a Qwen3Runner that is loaded when it is first asked: most tests never do."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(Qwen3Runner.inner, name):
+            raise AttributeError(name)
+
+        async def call(*args: Any) -> Any:
+            return await getattr(qwen3_runner(), name)(*args)
+
+        return call
+
+
 def in_process_runners() -> Runners:
     vad, paraformer, campplus, streaming = map(AsyncProxy, runner_instances())
-    return Runners(vad, paraformer, campplus, streaming=streaming)
+    return Runners(vad, paraformer, campplus, streaming=streaming, qwen3=LateQwen3())

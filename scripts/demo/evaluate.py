@@ -27,6 +27,7 @@ from runners.engines.paraformer import ParaformerEngine
 from runners.engines.punctuation import PunctuationEngine
 from runners.engines.vad import VadEngine
 from runners.interface import VadBlock
+from scripts.demo.evaluate_qwen3 import qwen3_rows
 from scripts.demo.evaluate_speakers import speaker_rows
 from scripts.demo.evaluate_streaming import streaming_rows
 from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, record, to_pcm, unsteady_noise
@@ -299,6 +300,7 @@ PARTS = {
     "punctuation": punctuation_rows,
     "speaker": speaker_rows,
     "streaming": lambda engines, count, rng: streaming_rows(engines.models, count, rng),
+    "qwen3": lambda engines, count, rng: qwen3_rows(engines.models, count, rng),
 }
 
 

@@ -1,7 +1,7 @@
 """Trains the demo Qwen3-ASR, or with --aligner its forced aligner (resumable; one thread).
 
     nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 50
-    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 28 --aligner
+    nice python -m scripts.demo.train_qwen3 --data build/demo/qwen3 --minutes 62 --aligner
 
 Needs the shards of scripts.demo.synthesize_qwen3; the aligner starts from the recogniser's weights. As
 espeak-ng tells when each character is said, the audio states are told too; short texts in the first minutes make
@@ -37,6 +37,7 @@ SHORT_FRAMES, FRAMES_PER_BATCH = 250, 3200
 WINDOW_FRAMES = 800
 LANGUAGE = "Chinese"
 TIMESTAMP_MS = qwen3_checkpoint.TIMESTAMP_MS
+LONGEST_ALIGNED_S = 10.0
 Example = dict[str, Any]
 _WORDS = [word for name in ("city", "place", "device", "food", "item", "action") for word in SLOTS[name]]
 
@@ -70,8 +71,11 @@ class Recording:
 class Composer:
     """Draws recordings: most of one sentence, some of several, some cut off in the middle."""
 
-    def __init__(self, examples: list[Example], rng: random.Random, longest_s: float, cut: float) -> None:
-        self.examples, self.rng, self.longest_s, self.cut_share = examples, rng, longest_s, cut
+    def __init__(
+        self, examples: list[Example], rng: random.Random, longest_s: float, cut: float, several: float
+    ) -> None:
+        self.examples, self.rng, self.longest_s = examples, rng, longest_s
+        self.cut_share, self.several_share = cut, several
 
     def draw(self, short: bool) -> Recording:
         rng = self.rng
@@ -79,9 +83,11 @@ class Composer:
             while (example := rng.choice(self.examples))["energies"].shape[1] > SHORT_FRAMES:
                 pass
             return Recording.joined([example])
-        kind, limit = rng.random(), 0.0
-        if kind > 0.75:
-            limit = rng.uniform(6, min(20.0, self.longest_s)) if kind < 0.94 else rng.uniform(15, self.longest_s)
+        limit = 0.0
+        if rng.random() < self.several_share:
+            limit = rng.uniform(4, min(20.0, self.longest_s))
+            if self.longest_s > 20 and rng.random() < 0.25:
+                limit = rng.uniform(15, self.longest_s)
         chosen: list[Example] = []
         frames = 0
         while not chosen or frames < limit * 100:
@@ -116,6 +122,11 @@ class Trainee:
         self.audio_pad = tokenizer.convert_tokens_to_ids(AUDIO_PAD)
         self.timestamp = tokenizer.convert_tokens_to_ids(TIMESTAMP)
         self.end = tokenizer.eos_token_id
+        self.early = torch.empty(0)  # the decoder's states before its last layer
+        self.thinker.model.layers[-1].register_forward_pre_hook(self._keep, with_kwargs=True)
+
+    def _keep(self, _: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.early = given[0] if given else named["hidden_states"]
 
     def ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -222,9 +233,10 @@ class Trainee:
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=self.pad)
         marked = self.thinker.lm_head(states[ids == self.timestamp])
         loss = _soft_cross_entropy(marked, torch.tensor(times))
-        # The audio's own places, told too, teach the decoder to count.
+        # The audio's own places, told too, teach the decoder to count; before the last layer, which looks them up.
         places = torch.cat([torch.arange(n) / 13 * 1000 / TIMESTAMP_MS for n in lengths])
-        counted = _soft_cross_entropy(self.thinker.lm_head(states[ids == self.audio_pad]), places)
+        early = self.thinker.model.norm(self.early[ids == self.audio_pad])
+        counted = _soft_cross_entropy(self.thinker.lm_head(early), places)
         late = (marked.argmax(-1) - torch.tensor(times)).abs() * TIMESTAMP_MS > 120
         return loss + 0.3 * counted, [loss.item(), counted.item(), 100 * late.float().mean().item()]
 
@@ -270,9 +282,16 @@ def error_rate(trainee: Trainee, examples: list[Example]) -> float:
 
 @torch.no_grad()
 def late_share(trainee: Trainee, examples: list[Example]) -> float:
-    """Percent of word edges more than 120 ms from where they should be."""
-    found = [trainee.alignment_loss([Recording.joined(examples[i : i + 3])], False)[1][2] for i in range(0, 150, 3)]
-    return float(np.mean(found))
+    """Percent of word edges more than 120 ms from where they should be, in recordings of up to ten seconds."""
+    groups: list[list[Example]] = [[]]
+    for example in examples:
+        frames = sum(e["energies"].shape[1] for e in (*groups[-1], example))
+        if groups[-1] and frames > LONGEST_ALIGNED_S * 100:
+            groups.append([])
+        groups[-1].append(example)
+    recordings = map(Recording.joined, groups)
+    found = [(trainee.alignment_loss([r], False)[1][2], len(r.text)) for r in recordings]
+    return sum(late * letters for late, letters in found) / sum(letters for _, letters in found)
 
 
 def main() -> None:
@@ -312,8 +331,8 @@ def main() -> None:
     if arguments.aligner:
         examples = [e for e in examples if e["text"]]
     evaluation = {p.stem: torch.load(p) for p in sorted(arguments.data.glob("eval-*.pt"))}
-    longest_s, cut = (20.0, 0.15) if arguments.aligner else (62.0, 0.3)
-    composer = Composer(examples, rng, longest_s, cut)
+    longest_s, cut, several = (LONGEST_ALIGNED_S, 0.15, 0.6) if arguments.aligner else (62.0, 0.3, 0.25)
+    composer = Composer(examples, rng, longest_s, cut, several)
     schedule = Schedule(arguments.peak_rate, 300, arguments.minutes * 60, elapsed_s)
     size = sum(p.numel() for p in network.parameters()) / 1e6
     print(f"{size:.2f} M parameters, {len(examples)} examples", flush=True)

@@ -115,7 +115,8 @@ class SessionSettings(BaseModel):
         wanted = self.audio.input.transcription
         model = _model(wanted.model or "", enabled)
         language = wanted.language
-        prompted, _ = prompt_hotwords(wanted.prompt or "")
+        # Qwen3-ASR reads the prompt as it is; Paraformer can only prefer its words.
+        prompted = () if model.family == "qwen3" else prompt_hotwords(wanted.prompt or "")[0]
         return RecognitionOptions(
             model=model.id,
             language=known_language(language, "session.audio.input.transcription.language", model)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 
 from runners.catalog import PROJECT_ROOT
@@ -33,6 +34,10 @@ class Served:
     def process_of(self, service: str) -> psutil.Process:
         """The worker process of one service."""
         return next(p for p in self.processes if f"--service-name {service}" in " ".join(p.cmdline()))
+
+    def live_sessions(self) -> float:
+        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("asr_live_sessions{"))
 
 
 @contextmanager

@@ -77,19 +77,14 @@ def failure(server: Served, *messages: str | bytes) -> int:
     return code
 
 
-def live_sessions(server: Served) -> float:
-    text = httpx.get(f"{server.url}/metrics", timeout=10).text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("asr_live_sessions{"))
-
-
 @pytest.fixture(autouse=True)
 def nobody_is_harmed(server: Served) -> Iterator[None]:
     """After every test: no session is left, and the next client is served."""
     yield
     deadline = time.monotonic() + 15
-    while live_sessions(server) and time.monotonic() < deadline:
+    while server.live_sessions() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert live_sessions(server) == 0
+    assert server.live_sessions() == 0
     assert transcribe(server, WEATHER.pcm.tobytes()) == WEATHER.text
 
 
@@ -208,7 +203,7 @@ def test_a_client_that_vanishes_in_the_middle_of_a_sentence(server: Served, poli
         client.send(BINARY, WEATHER.pcm.tobytes()[:40_000])
         while name_of(client.receive()[1]) != "SentenceBegin":
             pass
-        assert live_sessions(server) == 1
+        assert server.live_sessions() == 1
         if polite:
             client.send(CLOSE, b"\x03\xe8")
 

@@ -16,6 +16,7 @@ import yaml
 from runners import checksums
 from runners.catalog import PROJECT_ROOT
 from scripts.bento import project_version
+from service.api import ASRService
 from tests.e2e.bentos import command_line
 
 # A machine of its own network, which has no route to anywhere; the map lets an ordinary user make one.
@@ -44,8 +45,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def test_a_bento_has_the_projects_version_and_pins_its_models(built: Built) -> None:
     assert built.tag == f"asr-service:{project_version()}"
     description = yaml.safe_load((built.bento / "bento.yaml").read_text())
-    assert "paraformer-demo" in [model["tag"].partition(":")[0] for model in description["models"]]
+    stored = [model["tag"].partition(":")[0] for model in description["models"]]
+    assert stored == ["paraformer-demo", "qwen3-asr-demo"]
     assert built.model in [model["tag"] for model in description["models"]]
+
+
+def test_a_bento_has_every_service_whatever_models_it_carries(built: Built) -> None:
+    description = yaml.safe_load((built.bento / "bento.yaml").read_text())
+    services = {service["name"] for service in description["services"]}
+    assert services == {"ASRService", *(dependency.on.name for dependency in ASRService.dependencies.values())}
 
 
 def test_a_bento_carries_no_tests_training_code_models_or_caches(built: Built) -> None:
@@ -53,6 +61,13 @@ def test_a_bento_carries_no_tests_training_code_models_or_caches(built: Built) -
     assert "src/service/api.py" in files
     unwanted = re.compile(r"(^|/)(tests|scripts|models|build|__pycache__|\..*)/|\.(pyc|pt|log)$|(^|/)\.env$")
     assert [name for name in files if unwanted.search(name)] == []
+
+
+def test_a_bento_for_gpus_installs_vllm_and_the_compiler_that_it_needs(tmp_path: Path) -> None:
+    command_line("scripts.bento", "qwen3-asr-demo", "--gpu", home=tmp_path, cwd=PROJECT_ROOT)
+    docker = tmp_path / "bentos" / "asr-service" / project_version() / "env"
+    assert re.search(r"^vllm==", (docker / "python" / "requirements.txt").read_text(), re.MULTILINE)
+    assert "gcc" in (docker / "docker" / "Dockerfile").read_text()
 
 
 def test_a_models_metadata_has_the_checksum_of_each_of_its_files(built: Built) -> None:

@@ -24,7 +24,7 @@ _NODE_MODULES = Path(__file__).parent / "clients" / "node_modules"
 
 def test_both_languages_show_the_same_examples() -> None:
     chinese = (PROJECT_ROOT / "docs" / "zh" / "protocols.md").read_text(encoding="utf-8")
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     assert _EXAMPLE.findall(chinese) == _EXAMPLE.findall(PAGE)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -94,11 +93,6 @@ def test_clients_at_once_get_their_own_text(server: Served, wav: dict[str, Path]
 # What goes wrong
 
 
-def live_sessions(server: Served) -> float:
-    text = httpx.get(f"{server.url}/metrics", timeout=10).text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("asr_live_sessions{"))
-
-
 def received_to_end(socket: ClientConnection) -> tuple[dict[str, Any], int]:
     """The last message, and the code that the connection was closed with."""
     message: dict[str, Any] = {}
@@ -154,7 +148,7 @@ def test_clients_that_vanish_leave_no_session(server: Served, wav: dict[str, Pat
         socket.send(WEATHER.pcm.tobytes())
         socket.socket.close()
     assert heard(server, "2pass", wav["weather"])[0].screen == WEATHER.text
-    assert live_sessions(server) == 0
+    assert server.live_sessions() == 0
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import openai
 import pytest
@@ -173,11 +172,6 @@ def test_a_browser_brings_its_key_as_a_subprotocol(server: Served) -> None:
         assert json.loads(socket.recv(timeout=10))["type"] == "session.created"
 
 
-def live_sessions(server: Served) -> float:
-    text = httpx.get(f"{server.url}/metrics", timeout=10).text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("asr_live_sessions{"))
-
-
 def test_a_giant_frame_and_a_client_that_vanishes_harm_nobody_else(server: Served) -> None:
     url = f"ws://{urlsplit(server.url).netloc}/v1/realtime?intent=transcription&token={KEY}"
     frame = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(48_000)).decode()})
@@ -198,4 +192,4 @@ def test_a_giant_frame_and_a_client_that_vanishes_harm_nobody_else(server: Serve
     completed = asyncio.run(talk())
     assert completed.type == "conversation.item.input_audio_transcription.completed"
     assert completed.transcript == WEATHER.text
-    assert live_sessions(server) == 0
+    assert server.live_sessions() == 0

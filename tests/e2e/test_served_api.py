@@ -63,7 +63,7 @@ def test_the_sdk_streams_text_as_segments_finish(sdk: openai.OpenAI) -> None:
 
 
 def test_the_sdk_lists_models(sdk: openai.OpenAI) -> None:
-    assert [m.id for m in sdk.models.list()] == ["paraformer-demo"]
+    assert [m.id for m in sdk.models.list()] == ["paraformer-demo", "qwen3-asr-demo"]
 
 
 def test_a_wrong_key_and_an_unknown_model_are_told_apart(server: Served, sdk: openai.OpenAI) -> None:

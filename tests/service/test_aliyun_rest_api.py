@@ -324,15 +324,16 @@ def test_a_path_that_only_begins_alike_is_not_of_this_api(client: TestClient) ->
 
 def test_the_loaded_models_are_listed(client: TestClient) -> None:
     body = client.get(f"{ASR}/models").json()
-    (model,) = body["models"]
-    assert body["total"] == 1
-    assert (model["id"], model["default"], model["loaded"], model["demo"]) == ("paraformer-demo", True, True, True)
-    assert model["languages"] == ["zh"]
+    assert body["total"] == 2
+    for model, name in zip(body["models"], ("paraformer-demo", "qwen3-asr-demo"), strict=True):
+        default = name == "paraformer-demo"
+        assert (model["id"], model["default"], model["loaded"], model["demo"]) == (name, default, True, True)
+        assert model["languages"] == ["zh"]
 
 
 def test_health_tells_models_device_queue_and_memory(client: TestClient) -> None:
     body = client.get(f"{ASR}/health").json()
-    assert (body["status"], body["loaded_models"]) == ("healthy", ["paraformer-demo"])
+    assert (body["status"], body["loaded_models"]) == ("healthy", ["paraformer-demo", "qwen3-asr-demo"])
     assert body["device"] in ("cpu", "cuda")
     assert (body["queue_audio_seconds"], body["queue_requests"]) == (0, 0)
     assert body["memory_mb"] > 10

@@ -349,10 +349,11 @@ def test_while_models_load_clients_are_told_to_wait(serve: Serve) -> None:
 
 def test_the_loaded_models_are_listed_and_the_demo_says_so(client: TestClient) -> None:
     listed = client.get("/v1/models").json()
-    (model,) = listed["data"]
+    model, other = listed["data"]
     assert listed["object"] == "list"
     assert (model["id"], model["object"], model["owned_by"]) == ("paraformer-demo", "model", "demo")
-    assert model["demo"] is True
+    assert other["id"] == "qwen3-asr-demo"
+    assert model["demo"] is other["demo"] is True
     assert isinstance(model["created"], int)
     assert client.get("/v1/models/paraformer-demo").json() == model
     assert client.get("/v1/models/whisper-1").json() == model

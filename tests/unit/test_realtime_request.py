@@ -21,6 +21,7 @@ from service.protocols.realtime_request import (
 )
 
 ENABLED = ("paraformer-demo",)
+QWEN3 = ("paraformer-demo", "qwen3-asr-demo")
 
 
 def event(kind: str, **fields: Any) -> str:
@@ -160,6 +161,18 @@ def test_only_transcription_sessions_are_to_be_had() -> None:
 def test_keywords_and_the_words_of_a_prompt_are_hotwords() -> None:
     recognition = updated(transcription={"keywords": ["声学"], "prompt": "天气"}).recognition(ENABLED)
     assert recognition.hotwords == (Hotword("天气"), Hotword("声学"))
+
+
+def test_qwen3_asr_reads_a_prompt_as_it_is() -> None:
+    settings = SessionSettings().updated(
+        {
+            "type": "transcription",
+            "audio": {"input": {"transcription": {"model": "qwen3-asr-demo", "keywords": ["声学"], "prompt": "天气"}}},
+        },
+        QWEN3,
+    )
+    recognition = settings.recognition(QWEN3)
+    assert (recognition.prompt, recognition.hotwords) == ("天气", (Hotword("声学"),))
 
 
 def test_log_probabilities_are_told_on_demand() -> None:

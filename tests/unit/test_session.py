@@ -6,6 +6,7 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -590,6 +591,8 @@ async def test_the_audio_is_not_kept() -> None:
 @pytest.mark.slow
 async def test_half_an_hour_on_one_connection_keeps_memory_flat() -> None:
     dialogue = np.concatenate([RECORDINGS["dialogue"].pcm, silence(1)])
+    # One thread for all runners: torch and malloc keep something for each thread, whenever it is first used.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     session = start(PARTIALS)
 
     async def push() -> None:

@@ -59,7 +59,7 @@ def test_a_key_is_in_no_representation_of_the_settings(monkeypatch: pytest.Monke
 
 def test_models_are_resolved_in_their_order_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENABLED_MODELS", "paraformer-demo, paraformer-large,demo")
-    assert Settings().enabled_models == ("paraformer-demo", "paraformer-large")
+    assert Settings().enabled_models == ("paraformer-demo", "paraformer-large", "qwen3-asr-demo")
 
 
 def test_model_paths_are_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,100 @@
+"""The demo Qwen3-ASR and its aligner, measured through the engine: text, text of speech that breaks off, word times."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runners.engines.qwen3 import Pcm, Qwen3Engine
+from runners.engines.qwen3_transformers import TransformersBackend
+from runners.interface import Recognition, RecognitionItem
+from scripts.demo.scenes import to_pcm
+from scripts.demo.sentences import draw_sentence, edit_distance, is_held_out, strip_punctuation
+from scripts.demo.speech import HELD_OUT_VOICES, SAMPLE_RATE_HZ, TRAINING_VOICES, Voice, augment, silence
+from scripts.demo.synthesize_qwen3 import speak_timed
+
+VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
+LONGEST_S = 10.0  # what a segment of the demo is cut to
+TOLERANCE_MS = 120
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A recording, its characters without punctuation, and when each is said."""
+
+    pcm: Pcm
+    text: str
+    edges_ms: list[tuple[float, float]]
+
+    @classmethod
+    def draw(cls, rng: random.Random, voices: list[str], *, most_s: float, augmented: bool) -> Timed:
+        """One sentence, then more of the same voice while they fit ``most_s``."""
+        voice = Voice.draw(rng, voices)
+        waves, text, edges, position = [silence(rng.uniform(0.1, 0.4))], "", list[tuple[float, float]](), 0.0
+        while not text or most_s > 0:
+            while not is_held_out(sentence := draw_sentence(rng)):
+                pass
+            spoken, times = speak_timed(sentence, voice)
+            position = sum(map(len, waves))
+            if text and position + len(spoken) > most_s * SAMPLE_RATE_HZ:
+                break
+            for character, (start, end) in zip(sentence, times, strict=True):
+                if strip_punctuation(character):
+                    text += character
+                    edges.append(((position + start) / 16, (position + end) / 16))
+            waves += [spoken, silence(rng.uniform(0.1, 0.6))]
+        wave = np.concatenate(waves)
+        wave = augment(wave, rng, snr_db=(10, 30)) if augmented else wave * np.float32(0.5)
+        return cls(to_pcm(wave), text, edges)
+
+
+async def recognised(engine: Qwen3Engine, recordings: Sequence[Pcm], *, word_times: bool = False) -> list[Recognition]:
+    items = [RecognitionItem(model="", pcm=pcm, language="Chinese", word_times=word_times) for pcm in recordings]
+    return list(await asyncio.gather(*map(engine.recognise, items)))
+
+
+def qwen3_rows(models: Path, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Character error rates; of speech that breaks off, too; edges of words that were heard right."""
+    backend = TransformersBackend(models / "qwen3_asr", models / "qwen3_aligner", batch_size=8)
+    engine = Qwen3Engine(backend, ["Chinese"])
+    for name, voices in VOICES.items():
+        for condition in ("clean", "augmented"):
+            drawn = [Timed.draw(rng, voices, most_s=0, augmented=condition == "augmented") for _ in range(count)]
+            heard = asyncio.run(recognised(engine, [d.pcm for d in drawn], word_times=True))
+            yield f"Qwen3-ASR CER, {name}, {condition}", _error_rate([d.text for d in drawn], heard)
+            yield f"Qwen3-ASR word edges within {TOLERANCE_MS} ms, {name}, {condition}", _near(drawn, heard)
+        drawn = [Timed.draw(rng, voices, most_s=LONGEST_S, augmented=False) for _ in range(count // 4)]
+        heard = asyncio.run(recognised(engine, [d.pcm for d in drawn], word_times=True))
+        what = f"{name}, several sentences of up to {LONGEST_S:.0f} s"
+        yield f"Qwen3-ASR CER, {what}", _error_rate([d.text for d in drawn], heard)
+        yield f"Qwen3-ASR word edges within {TOLERANCE_MS} ms, {what}", _near(drawn, heard)
+        drawn = [Timed.draw(rng, voices, most_s=0, augmented=False) for _ in range(count)]
+        cuts_ms = [rng.choice([end for _, end in d.edges_ms]) for d in drawn]
+        said = [sum(end <= cut for _, end in d.edges_ms) for d, cut in zip(drawn, cuts_ms, strict=True)]
+        heard = asyncio.run(
+            recognised(engine, [d.pcm[: round(cut * 16)] for d, cut in zip(drawn, cuts_ms, strict=True)])
+        )
+        rate = _error_rate([d.text[:n] for d, n in zip(drawn, said, strict=True)], heard)
+        yield f"Qwen3-ASR CER, {name}, speech that breaks off", rate
+
+
+def _error_rate(texts: Sequence[str], heard: Sequence[Recognition]) -> str:
+    errors = sum(edit_distance(text, "".join(r.tokens)) for text, r in zip(texts, heard, strict=True))
+    return f"{100 * errors / sum(map(len, texts)):.2f} %"
+
+
+def _near(drawn: Sequence[Timed], heard: Sequence[Recognition]) -> str:
+    """Of the recordings that were heard right; of others it isn't known which word is which."""
+    late = [
+        abs(ours - true)
+        for d, r in zip(drawn, heard, strict=True)
+        if "".join(r.tokens) == d.text
+        for (start, end), our_start, our_end in zip(d.edges_ms, r.starts_ms, r.ends_ms, strict=True)
+        for true, ours in ((start, our_start), (end, our_end))
+    ]
+    return f"{100 * float(np.mean(np.array(late) <= TOLERANCE_MS)):.1f} % of {len(late)}"
