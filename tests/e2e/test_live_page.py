@@ -67,7 +67,7 @@ def test_a_stop_in_the_middle_of_a_sentence_loses_nothing_that_was_heard(page: P
     assert text.startswith("会议改到")
 
 
-@pytest.mark.parametrize("protocol", ["aliyun", "funasr", "openai"])
+@pytest.mark.parametrize("protocol", ["aliyun", "funasr", "openai", "qwen"])
 def test_a_file_becomes_text_in_every_protocol(protocol: str, page: Page, server: Served) -> None:
     open_live_page(page, server.url, key=KEY)
     page.fill("#protocol", protocol)
@@ -76,7 +76,8 @@ def test_a_file_becomes_text_in_every_protocol(protocol: str, page: Page, server
     page.fill("#pace", "4")
     page.click("#start")
     wait_for_the_end(page)
-    assert finals(page) == [MEETING_TEXT]
+    # Qwen3-ASR writes numbers as it finds right.
+    assert finals(page) == [MEETING.text if protocol == "qwen" else MEETING_TEXT]
     assert page.text("#audio-sent") == "00:03.8"
 
 

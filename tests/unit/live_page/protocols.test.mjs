@@ -5,6 +5,7 @@ import { AliyunSession } from "../../../service/web/live/protocols/aliyun.js";
 import { FunasrSession } from "../../../service/web/live/protocols/funasr.js";
 import { PROTOCOLS, addressOf } from "../../../service/web/live/protocols/index.js";
 import { OpenaiSession } from "../../../service/web/live/protocols/openai.js";
+import { QwenSession } from "../../../service/web/live/protocols/qwen.js";
 import { FakeSocket, converse } from "./fake_socket.mjs";
 
 const HOTWORDS = [
@@ -146,6 +147,57 @@ test("funasr: an end with an error is a failure", async () => {
   const { session, socket } = converse(FunasrSession);
   socket.tell({ mode: "2pass", is_end: true, error: "too many sessions" });
   await assert.rejects(session.completed, { kind: "failed", detail: "too many sessions" });
+});
+
+const segment = (index, text) => ({
+  index,
+  text,
+  segment_text: text,
+  words: [
+    { text: text[0], start_time: 0.4, end_time: 0.6 },
+    { text: text[1], start_time: 0.6, end_time: 0.81 },
+  ],
+});
+const grown = (index, text) => ({ type: "result", results: [{ segment_index: index, current_segment_text: text }] });
+
+test("qwen: starts with its parameters, hotwords as context, and waits for the answer", async () => {
+  const { session, socket } = converse(QwenSession, { hotwords: HOTWORDS, model: "qwen3-asr-demo" });
+  const [{ type, payload }] = socket.sent;
+  assert.equal(type, "start");
+  assert.equal(payload.context, "阿里巴巴 通义");
+  assert.equal(payload.model, "qwen3-asr-demo");
+  assert.ok(await isPending(session.ready));
+  socket.tell({ type: "started" });
+  await session.ready;
+});
+
+test("qwen: a segment grows, ends, and the last one comes with the end of all", async () => {
+  const { session, socket, heard } = converse(QwenSession);
+  socket.tell(
+    { type: "started" },
+    grown(0, "今"),
+    grown(0, "今天"),
+    { type: "segment_end", segment_index: 0, result: { ...segment(0, "今天。"), text: "今天。" } },
+    { type: "segment_start", segment_index: 1 },
+    grown(1, "好"),
+  );
+  const stopped = session.stop();
+  assert.deepEqual(socket.sent.at(-1), { type: "stop" });
+  socket.tell({ type: "final", result: { segments: [segment(0, "今天。"), segment(1, "好的。")] } });
+  await stopped;
+  assert.deepEqual(heard.partials.map(({ id, text }) => [id, text]), [[0, "今"], [0, "今天"], [1, "好"]]);
+  assert.deepEqual(heard.finals, [
+    { id: 0, text: "今天。", beginMs: 400, endMs: 810 },
+    { id: 1, text: "好的。", beginMs: 400, endMs: 810 },
+  ]);
+});
+
+test("qwen: what was no speech after all goes away; errors are told", async () => {
+  const { session, socket, heard } = converse(QwenSession);
+  socket.tell({ type: "started" }, grown(0, "今"), grown(0, ""));
+  assert.deepEqual(heard.finals, [{ id: 0, text: "" }]);
+  socket.tell({ type: "error", error_code: "INVALID_PARAMETER", message: "no good" });
+  await assert.rejects(session.completed, { kind: "failed", detail: "no good" });
 });
 
 const item = (type, id, more = {}) => ({ type: `conversation.item.input_audio_transcription.${type}`, item_id: id, ...more });

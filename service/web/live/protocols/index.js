@@ -3,8 +3,9 @@
 import { AliyunSession } from "./aliyun.js";
 import { FunasrSession } from "./funasr.js";
 import { OpenaiSession } from "./openai.js";
+import { QwenSession } from "./qwen.js";
 
-export const PROTOCOLS = { aliyun: AliyunSession, funasr: FunasrSession, openai: OpenaiSession };
+export const PROTOCOLS = { aliyun: AliyunSession, funasr: FunasrSession, openai: OpenaiSession, qwen: QwenSession };
 
 /** A protocol's address below `base` (the service's own http address). Browsers can send a key only in it. */
 export function addressOf(protocol, base, token = "") {
