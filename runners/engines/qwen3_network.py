@@ -23,7 +23,9 @@ def _backend() -> Any:
     if _PACKAGE not in sys.modules:
         found = importlib.util.find_spec(_PACKAGE)
         if found is None or found.submodule_search_locations is None:
-            raise ModuleNotFoundError("qwen-asr is not installed: pip install 'asr-service[cpu]'", name=_PACKAGE)
+            raise ModuleNotFoundError(
+                "without a CUDA GPU and vLLM, Qwen3-ASR needs qwen-asr: pip install 'asr-service[cpu]'", name=_PACKAGE
+            )
         bare = types.ModuleType(_PACKAGE)
         bare.__spec__, bare.__path__ = found, list(found.submodule_search_locations)
         sys.modules[_PACKAGE] = bare
