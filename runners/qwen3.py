@@ -132,10 +132,11 @@ class Qwen3Runner:
 
     async def _end_where_dead(self, engine: Qwen3Engine) -> None:
         """Without its backend's process this one is of no use: it ends, and BentoML starts it again."""
-        if not self._ending and not await engine.is_healthy():
-            self._ending = True
-            log.critical("the engine of a model died: this runner ends, to be started again")
-            signal.raise_signal(signal.SIGINT)  # SIGTERM would wait for the API service to end
+        if await engine.is_healthy() or self._ending:
+            return
+        self._ending = True
+        log.critical("the engine of a model died: this runner ends, to be started again")
+        signal.raise_signal(signal.SIGINT)  # SIGTERM would wait for the API service to end; a second one for nothing
 
     @bentoml.api
     async def free(self, sessions: list[str]) -> None:
