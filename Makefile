@@ -27,6 +27,7 @@ check: .venv/.dev ## lint, format and types
 	@$(BIN)/mypy
 
 test-container: .venv/.dev ## builds the CPU image without a registry and runs it (root; buildah, mmdebstrap)
+	@$(BIN)/pip install -q uv
 	@$(BIN)/python -m pytest -m slow -s tests/container $(ARGS)
 
 models: .venv/.runtime ## fetch models for a machine without internet, and pack them (ARGS=--help)
