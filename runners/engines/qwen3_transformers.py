@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class _Memory:
 class TransformersBackend:
     """Answers batches of at most ``batch_size``; live sentences one by one, each from where its last step left off.
 
-    What has a draft is answered alone, too: in a few steps instead of one for each token.
+    What has a draft is answered as they are, from the start: in a few steps instead of one for each token.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class TransformersBackend:
 
     async def answer(self, question: Question) -> Generated:
         if question.memory is not None:
-            return await asyncio.to_thread(self._answer_live, question)
+            return await asyncio.to_thread(self._answer_alone, question)
         (generated,) = await self._answers([question])
         return generated
 
@@ -87,24 +88,24 @@ class TransformersBackend:
 
     def _answer_together(self, questions: Sequence[Question]) -> list[Generated]:
         results: list[Generated] = [Generated((), ())] * len(questions)
-        drafted = [[p] for p, q in enumerate(questions) if q.draft]
-        plain = [p for p, q in enumerate(questions) if not q.draft]
+        plain: list[int] = []
+        for position, question in enumerate(questions):
+            if question.draft:
+                results[position] = self._answer_alone(dataclasses.replace(question, memory={}))
+            else:
+                plain.append(position)
         lengths = [sum(map(len, questions[p].pieces)) + 1 for p in plain]
-        for group in drafted + [[plain[i] for i in bucket] for bucket in length_buckets(lengths, self.batch_size)]:
-            found = self._answer_batch([questions[p] for p in group])
-            for position, generated in zip(group, found, strict=True):
-                results[position] = generated
+        for group in length_buckets(lengths, self.batch_size):
+            found = self._answer_batch([questions[plain[i]] for i in group])
+            for i, generated in zip(group, found, strict=True):
+                results[plain[i]] = generated
         return results
 
     @torch.inference_mode()
     def _answer_batch(self, questions: list[Question]) -> list[Generated]:
-        from transformers import DynamicCache
-
         with self._lock:
             encoded = [self._encode(self._thinker, question.pieces) for question in questions]
             prompts = [self._prompt(q, audio) for q, audio in zip(questions, encoded, strict=True)]
-            if questions[0].draft:
-                return [self._generate_guessing(prompts[0], questions[0], DynamicCache())]
             return self._generate(prompts, [q.most_tokens for q in questions])
 
     def _prompt(self, question: Question, audio: torch.Tensor) -> torch.Tensor:
@@ -114,7 +115,7 @@ class TransformersBackend:
         return torch.cat([before, audio, after, self._thinker.model.embed_tokens(self._ids(question.begun))])
 
     @torch.inference_mode()
-    def _answer_live(self, question: Question) -> Generated:
+    def _answer_alone(self, question: Question) -> Generated:
         assert question.memory is not None
         with self._lock:
             memory = self._remembered(question)
@@ -191,7 +192,7 @@ class TransformersBackend:
             states = self._decode(self._thinker.model.embed_tokens(chosen)[:, None], cache, after, mask)
         return [Generated(tuple(i), tuple(p), len(prompts)) for i, p in zip(ids, logprobs, strict=True)]
 
-    def _generate_guessing(self, prompt: torch.Tensor, question: Question, cache: Any, before: int = 0) -> Generated:
+    def _generate_guessing(self, prompt: torch.Tensor, question: Question, cache: Any, before: int) -> Generated:
         """Greedy decoding of one embedded prompt that follows ``before`` tokens in ``cache``.
 
         What its draft guesses right is computed many tokens at a time instead of one by one (speculative decoding,
