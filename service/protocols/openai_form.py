@@ -192,8 +192,7 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
     response_format = form.response_format or ("json" if logprobs else "verbose_json")
     _check_formats(form, response_format, model)
     diarization = _diarization(form, response_format, model)
-    # Qwen3-ASR reads the prompt as it is; Paraformer can only prefer its words.
-    prompted, unused = ((), ()) if model.family == "qwen3" else prompt_hotwords(form.prompt)
+    prompted, unused = prompt_hotwords(form.prompt, model)
     words = form.word_timestamps and not form.timestamp_granularities
     granularities = tuple(form.timestamp_granularities) or (("segment", "word") if words else ("segment",))
     return TranscriptionRequest(

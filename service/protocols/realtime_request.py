@@ -115,8 +115,7 @@ class SessionSettings(BaseModel):
         wanted = self.audio.input.transcription
         model = _model(wanted.model or "", enabled)
         language = wanted.language
-        # Qwen3-ASR reads the prompt as it is; Paraformer can only prefer its words.
-        prompted = () if model.family == "qwen3" else prompt_hotwords(wanted.prompt or "")[0]
+        prompted, _ = prompt_hotwords(wanted.prompt or "", model)
         return RecognitionOptions(
             model=model.id,
             language=known_language(language, "session.audio.input.transcription.language", model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from runners import catalog
 from service.domain import Hotword
 from service.errors import InvalidRequest
 
@@ -41,12 +42,16 @@ def refuse_too_many(hotwords: Sequence[Hotword], param: str) -> None:
         )
 
 
-def prompt_hotwords(prompt: str) -> tuple[tuple[Hotword, ...], tuple[str, ...]]:
+def prompt_hotwords(prompt: str, model: catalog.Model) -> tuple[tuple[Hotword, ...], tuple[str, ...]]:
     """(the words of a prompt, what of it is no word): sentences and single characters make no hotwords.
+
+    Qwen3-ASR reads the prompt as it is, so that nothing of it is left to prefer; Paraformer can only prefer its words.
 
     Raises:
         InvalidRequest: there are too many words.
     """
+    if model.family == "qwen3":
+        return (), ()
     parts = dict.fromkeys(part for part in _BETWEEN_WORDS.split(prompt) if part)
     words = [p for p in parts if len(p) in (_PROMPT_LATIN_CHARACTERS if p.isascii() else _PROMPT_WORD_CHARACTERS)]
     hotwords = tuple(Hotword(word) for word in words)

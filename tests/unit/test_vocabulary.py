@@ -2,9 +2,12 @@
 
 import pytest
 
+from runners import catalog
 from service.domain import Hotword
 from service.errors import InvalidRequest
 from service.protocols.vocabulary import MOST_HOTWORDS, parse_vocabulary, prompt_hotwords
+
+PARAFORMER = catalog.models()["paraformer-demo"]
 
 
 def test_words_come_with_their_weights_in_their_order() -> None:
@@ -49,12 +52,14 @@ def test_a_thousand_words_are_enough() -> None:
 
 
 def test_a_prompts_words_become_hotwords() -> None:
-    hotwords, unused = prompt_hotwords("陈书文，王心音、BentoML GPT\n请注意：今天我们在公司里一起讨论这个问题。好")
+    hotwords, unused = prompt_hotwords(
+        "陈书文，王心音、BentoML GPT\n请注意：今天我们在公司里一起讨论这个问题。好", PARAFORMER
+    )
     assert hotwords == tuple(Hotword(w, 10) for w in ("陈书文", "王心音", "BentoML", "GPT", "请注意"))
     assert unused == ("今天我们在公司里一起讨论这个问题", "好")
 
 
 def test_a_prompt_of_too_many_words_is_refused() -> None:
     with pytest.raises(InvalidRequest) as raised:
-        prompt_hotwords(" ".join(f"词{i}" for i in range(MOST_HOTWORDS + 1)))
+        prompt_hotwords(" ".join(f"词{i}" for i in range(MOST_HOTWORDS + 1)), PARAFORMER)
     assert raised.value.param == "prompt"
