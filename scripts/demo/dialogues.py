@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from scripts.demo.scenes import HOP, Utterance, compose, to_pcm
-from scripts.demo.sentences import SHORT_ANSWERS, draw_sentence, is_held_out
+from scripts.demo.sentences import SHORT_ANSWERS, draw_held_out_sentence
 from scripts.demo.speech import Voice, add_noise, rms, speak
 
 STEP_MS = 10
@@ -48,8 +48,7 @@ def draw_dialogue(
     order = draw_order(rng, speakers, turns)
     texts = []
     for _ in order:
-        while not is_held_out(text := draw_sentence(rng)):
-            pass
+        text = draw_held_out_sentence(rng)
         texts.append(rng.choice(SHORT_ANSWERS) if rng.random() < 0.125 else text)
     utterances = [Utterance.of(speak(text, voices[s])) for text, s in zip(texts, order, strict=True)]
     pauses = [rng.randint(30, 150) for _ in range(turns + 1)]

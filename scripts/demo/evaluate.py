@@ -34,14 +34,12 @@ from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, reco
 from scripts.demo.sentences import (
     PUNCTUATION,
     SHORT_ANSWERS,
-    draw_sentence,
-    edit_distance,
-    is_held_out,
+    draw_held_out_sentence,
+    error_rate,
     strip_punctuation,
 )
 from scripts.demo.speech import (
-    HELD_OUT_VOICES,
-    TRAINING_VOICES,
+    VOICES,
     Voice,
     Wave,
     add_noise,
@@ -56,7 +54,6 @@ from service.pipeline.segmentation import Span
 
 NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
 EDGE_TOLERANCE_MS = 150
-VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
 # Names of characters that sound like others of the domain, or like its words.
 HOTWORDS = (
     "高舒音 高书音 周士元 马明园 于文亮 常知音 张士南 陈书文 王心音 周园明 "
@@ -110,18 +107,6 @@ class Engines:
         return ["".join(r.tokens) for r in self.paraformer.recognise(recordings, [hotwords or {}] * len(recordings))]
 
 
-def draw_text(rng: random.Random) -> str:
-    while not is_held_out(text := draw_sentence(rng)):
-        pass
-    return text
-
-
-def error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> str:
-    """Character error rate of all texts together."""
-    errors = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
-    return f"{100 * errors / max(1, sum(map(len, references))):.2f} %"
-
-
 def numerals(text: str) -> str:
     return "".join(c for c in text if c in NUMERALS)
 
@@ -131,7 +116,7 @@ def recognition_rows(engines: Engines, count: int, rng: random.Random) -> Iterat
         for condition in ("clean", "augmented"):
             texts, recordings = [], []
             for _ in range(count):
-                text = draw_text(rng)
+                text = draw_held_out_sentence(rng)
                 spoken = speak(text, Voice.draw(rng, voices))
                 wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), spoken, silence(rng.uniform(0.1, 0.5))])
                 recordings.append(to_pcm(augment(wave, rng) if condition == "augmented" else wave * np.float32(0.5)))
@@ -152,7 +137,7 @@ def read_out(text: str, voices: list[str], rng: random.Random, snr_db: tuple[flo
 def language_model_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
     for name, voices in VOICES.items():
         for condition, snr_db in (("clean", None), ("SNR 5-10 dB", (5.0, 10.0))):
-            texts = [draw_text(rng) for _ in range(count)]
+            texts = [draw_held_out_sentence(rng) for _ in range(count)]
             recordings = [to_pcm(read_out(text, voices, rng, snr_db)) for text in texts]
             spoken = [strip_punctuation(text) for text in texts]
             for what, used in (("without", False), ("with", True)):
@@ -167,7 +152,7 @@ def hotword_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[R
         said = [rng.choice(HOTWORDS) for _ in range(count)]
         sentences = [rng.choice(HOTWORD_PATTERNS).format(word) for word in said]
         recordings = [to_pcm(read_out(text, voices, rng, None)) for text in sentences]
-        texts = [draw_text(rng) for _ in range(count)]
+        texts = [draw_held_out_sentence(rng) for _ in range(count)]
         ordinary = [to_pcm(read_out(text, voices, rng, None)) for text in texts]
         for what, used in (("without", {}), ("with", hotwords)):
             for lm in (False, True):
@@ -243,8 +228,8 @@ def vad_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
         for condition in ("sentences, clean", "sentences, SNR 10-30 dB", "syllables, SNR 10-30 dB", "quiet, gain 0.05"):
             edges = EdgeCount()
             for _ in range(max(1, count // 4)):
-                draw = (lambda: rng.choice("好是对")) if condition.startswith("syllables") else (lambda: draw_text(rng))
-                utterances = [Utterance.of(speak(draw(), Voice.draw(rng, voices))) for _ in range(2)]
+                draw = (lambda r: r.choice("好是对")) if condition.startswith("syllables") else draw_held_out_sentence
+                utterances = [Utterance.of(speak(draw(rng), Voice.draw(rng, voices))) for _ in range(2)]
                 wave, scene = compose(utterances, [rng.randint(30, 200), rng.randint(130, 300), rng.randint(20, 200)])
                 if condition.endswith("dB"):
                     wave = record(wave, rng, snr_db=(10, 30), sounds=0)

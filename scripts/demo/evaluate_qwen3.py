@@ -13,13 +13,16 @@ import numpy as np
 from runners.engines.qwen3 import Pcm, Qwen3Engine
 from runners.engines.qwen3_transformers import TransformersBackend
 from runners.interface import Recognition, RecognitionItem
+from scripts.demo.qwen3_checkpoint import LONGEST_ALIGNED_S
 from scripts.demo.scenes import to_pcm
-from scripts.demo.sentences import draw_sentence, edit_distance, is_held_out, strip_punctuation
-from scripts.demo.speech import HELD_OUT_VOICES, SAMPLE_RATE_HZ, TRAINING_VOICES, Voice, augment, silence
+from scripts.demo.sentences import (
+    draw_held_out_sentence,
+    error_rate,
+    strip_punctuation,
+)
+from scripts.demo.speech import SAMPLE_RATE_HZ, VOICES, Voice, augment, silence
 from scripts.demo.synthesize_qwen3 import speak_timed
 
-VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
-LONGEST_S = 10.0  # what a segment of the demo is cut to
 TOLERANCE_MS = 120
 
 
@@ -37,8 +40,7 @@ class Timed:
         voice = Voice.draw(rng, voices)
         waves, text, edges, position = [silence(rng.uniform(0.1, 0.4))], "", list[tuple[float, float]](), 0.0
         while not text or most_s > 0:
-            while not is_held_out(sentence := draw_sentence(rng)):
-                pass
+            sentence = draw_held_out_sentence(rng)
             spoken, times = speak_timed(sentence, voice)
             position = sum(map(len, waves))
             if text and position + len(spoken) > most_s * SAMPLE_RATE_HZ:
@@ -68,9 +70,9 @@ def qwen3_rows(models: Path, count: int, rng: random.Random) -> Iterator[tuple[s
             heard = asyncio.run(recognised(engine, [d.pcm for d in drawn], word_times=True))
             yield f"Qwen3-ASR CER, {name}, {condition}", _error_rate([d.text for d in drawn], heard)
             yield f"Qwen3-ASR word edges within {TOLERANCE_MS} ms, {name}, {condition}", _near(drawn, heard)
-        drawn = [Timed.draw(rng, voices, most_s=LONGEST_S, augmented=False) for _ in range(count // 4)]
+        drawn = [Timed.draw(rng, voices, most_s=LONGEST_ALIGNED_S, augmented=False) for _ in range(count // 4)]
         heard = asyncio.run(recognised(engine, [d.pcm for d in drawn], word_times=True))
-        what = f"{name}, several sentences of up to {LONGEST_S:.0f} s"
+        what = f"{name}, several sentences of up to {LONGEST_ALIGNED_S:.0f} s"
         yield f"Qwen3-ASR CER, {what}", _error_rate([d.text for d in drawn], heard)
         yield f"Qwen3-ASR word edges within {TOLERANCE_MS} ms, {what}", _near(drawn, heard)
         drawn = [Timed.draw(rng, voices, most_s=0, augmented=False) for _ in range(count)]
@@ -84,8 +86,7 @@ def qwen3_rows(models: Path, count: int, rng: random.Random) -> Iterator[tuple[s
 
 
 def _error_rate(texts: Sequence[str], heard: Sequence[Recognition]) -> str:
-    errors = sum(edit_distance(text, "".join(r.tokens)) for text, r in zip(texts, heard, strict=True))
-    return f"{100 * errors / sum(map(len, texts)):.2f} %"
+    return error_rate(texts, ["".join(r.tokens) for r in heard])
 
 
 def _near(drawn: Sequence[Timed], heard: Sequence[Recognition]) -> str:

@@ -18,11 +18,10 @@ from runners.engines.precision import Precision
 from runners.engines.realtime_punctuation import RealtimePunctuationEngine
 from runners.interface import StreamingItem
 from scripts.demo.scenes import to_pcm
-from scripts.demo.sentences import draw_sentence, edit_distance, is_held_out, strip_punctuation
-from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, augment, silence, speak
+from scripts.demo.sentences import draw_held_out_sentence, edit_distance, strip_punctuation
+from scripts.demo.speech import VOICES, Voice, augment, silence, speak
 from scripts.demo.train_punctuation import draw_paragraph, split_marks
 
-VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
 PIECE_MS = 100
 SESSIONS_AT_ONCE = 16
 
@@ -37,8 +36,7 @@ class LiveSentence:
 
     @classmethod
     def draw(cls, rng: random.Random, voices: list[str], augmented: bool) -> LiveSentence:
-        while not is_held_out(text := draw_sentence(rng)):
-            pass
+        text = draw_held_out_sentence(rng)
         lead_s = rng.uniform(0.2, 0.4)
         spoken = speak(text, Voice.draw(rng, voices))
         wave = np.concatenate([silence(lead_s), spoken, silence(rng.uniform(0.2, 0.8))])

@@ -10,7 +10,8 @@ from runners.engines.qwen3_prompt import AUDIO_END, AUDIO_PAD, AUDIO_START, TEXT
 from scripts.demo.sentences import PUNCTUATION, characters
 
 TIMESTAMP_MS = 80
-TIMESTAMPS = 128  # the aligner's times: 10 s
+TIMESTAMPS = 128
+LONGEST_ALIGNED_S = 10.0  # what these hold; window_s in configs/models.yaml
 WIDTH, AUDIO_LAYERS, TEXT_LAYERS = 144, 4, 3
 _END, _PAD = "<|im_end|>", "<|endoftext|>"
 _SPECIAL = (_PAD, "<|im_start|>", _END, AUDIO_START, AUDIO_END, AUDIO_PAD)

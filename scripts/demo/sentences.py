@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 DIGITS = "零一二三四五六七八九"
 PUNCTUATION = "，。？、"
@@ -406,6 +406,19 @@ def is_held_out(text: str) -> bool:
     """
     spoken = strip_punctuation(text)
     return spoken not in _WITHOUT_SLOTS and hashlib.md5(spoken.encode()).digest()[0] < 13
+
+
+def error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> str:
+    """Character error rate of all texts together."""
+    errors = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
+    return f"{100 * errors / max(1, sum(map(len, references))):.2f} %"
+
+
+def draw_held_out_sentence(rng: random.Random) -> str:
+    """A sentence that is reserved for evaluation."""
+    while not is_held_out(text := draw_sentence(rng)):
+        pass
+    return text
 
 
 _WITHOUT_SLOTS = {strip_punctuation(p) for p in PATTERNS if "{" not in p} | {

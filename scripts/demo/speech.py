@@ -26,6 +26,7 @@ TRAINING_VOICES = (
     "quincy rob robert sandro serious shelby steph steph2 steph3 travis victor"
 ).split()
 HELD_OUT_VOICES = "m7 f5 Michael Alicia anika Hugo pedro zac".split()
+VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from scripts.demo.sentences import SHORT_ANSWERS, draw_sentence, draw_word_salad, is_held_out, strip_punctuation
+from scripts.demo.sentences import (
+    SHORT_ANSWERS,
+    draw_held_out_sentence,
+    draw_sentence,
+    draw_word_salad,
+    is_held_out,
+    strip_punctuation,
+)
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, augment, fbank, silence, speak
 
 EXAMPLES_PER_SHARD = 1000
@@ -28,12 +35,6 @@ def _training_text(rng: random.Random) -> str:
         return rng.choice(SHORT_ANSWERS)
     draw = draw_word_salad if kind < 0.23 else draw_sentence
     while is_held_out(text := draw(rng)):
-        pass
-    return text
-
-
-def _held_out_text(rng: random.Random) -> str:
-    while not is_held_out(text := draw_sentence(rng)):
         pass
     return text
 
@@ -64,7 +65,7 @@ def training_example(rng: random.Random) -> dict[str, Any]:
 
 def evaluation_example(rng: random.Random, voices: list[str], augmented: bool) -> dict[str, Any]:
     """One sentence kept out of training, said by one of ``voices``."""
-    text, voice = _held_out_text(rng), Voice.draw(rng, voices)
+    text, voice = draw_held_out_sentence(rng), Voice.draw(rng, voices)
     wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), speak(text, voice), silence(rng.uniform(0.1, 0.5))])
     wave = augment(wave, rng) if augmented else wave * np.float32(0.5)
     return {"text": strip_punctuation(text), "voice": voice.variant, "features": fbank(wave).astype(np.float16)}

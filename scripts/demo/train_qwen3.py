@@ -37,7 +37,7 @@ SHORT_FRAMES, FRAMES_PER_BATCH = 250, 3200
 WINDOW_FRAMES = 800
 LANGUAGE = "Chinese"
 TIMESTAMP_MS = qwen3_checkpoint.TIMESTAMP_MS
-LONGEST_ALIGNED_S = 10.0
+LONGEST_ALIGNED_S = qwen3_checkpoint.LONGEST_ALIGNED_S
 Example = dict[str, Any]
 _WORDS = [word for name in ("city", "place", "device", "food", "item", "action") for word in SLOTS[name]]
 
