@@ -35,6 +35,12 @@ class Served:
         """The worker process of one service."""
         return next(p for p in self.processes if f"--service-name {service}" in " ".join(p.cmdline()))
 
+    def wait_until_ready(self, limit_s: float = 60) -> None:
+        """Until every runner answers again; at most ``limit_s``."""
+        deadline = time.monotonic() + limit_s
+        while httpx.get(f"{self.url}/readyz", timeout=10).status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+
     def live_sessions(self) -> float:
         text = httpx.get(f"{self.url}/metrics", timeout=10).text
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("asr_live_sessions{"))

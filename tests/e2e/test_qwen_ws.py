@@ -9,7 +9,6 @@ from socket import SHUT_RDWR
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -118,8 +117,6 @@ def test_a_runner_that_dies_ends_its_sessions_in_words_and_comes_back(server: Se
         assert characters(messages[-1]["result"]["full_text"]) == characters(WEATHER.text)
     else:
         assert messages[-1]["error_code"] == "DEFAULT_SERVER_ERROR"
-    deadline = time.monotonic() + 60
-    while httpx.get(f"{server.url}/readyz", timeout=10).status_code != 200 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    server.wait_until_ready()
     final = asyncio.run(spoken(server, WEATHER.pcm, speed=5))[-1]["result"]
     assert characters(final["full_text"]) == characters(WEATHER.text)
