@@ -15,7 +15,7 @@ import soxr
 from starlette.testclient import TestClient
 
 from service.pipeline.transcribe import Transcription
-from service.rendering.aliyun import FailureBody, RecognitionBody
+from service.protocols.aliyun.rest_response import FailureBody, RecognitionBody
 from tests.audio_files import Encoding, encode
 from tests.service.conftest import Serve
 from tests.speech import FOLDER, RECORDINGS, silence

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from service.errors import RecognitionFailed
 from service.inference import Runners
-from service.protocols import funasr_ws
+from service.protocols.funasr import live as funasr_ws
 from tests.audio_files import wav16
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, Pcm, characters, error_rate, silence

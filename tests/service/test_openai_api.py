@@ -18,7 +18,7 @@ import srt as srt_parser
 import webvtt
 from starlette.testclient import TestClient
 
-from service.rendering.openai import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
+from service.protocols.openai.transcriptions_response import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
 from tests.audio_files import Encoding, encode
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, error_rate, noise, silence

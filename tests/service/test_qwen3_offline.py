@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from runners.interface import Recognition, RecognitionItem
-from service.rendering.openai import VerboseTranscriptionBody
+from service.protocols.openai.transcriptions_response import VerboseTranscriptionBody
 from tests.audio_files import wav16
 from tests.engines import QWEN3_DEMO, qwen3_runner
 from tests.service.conftest import Serve

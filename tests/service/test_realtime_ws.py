@@ -20,7 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from service.errors import RecognitionFailed
 from service.inference import Runners
-from service.protocols import realtime_ws
+from service.protocols.openai import realtime as realtime_ws
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, Pcm, characters, error_rate, silence
 

@@ -6,7 +6,7 @@ import pytest
 
 from service.domain import Hotword, RawPcm
 from service.errors import InvalidRequest, ModelNotFound, ServiceError, UnsupportedSampleRate
-from service.protocols.aliyun_query import RecognitionQuery, RecognitionRequest, query_parameters, resolve
+from service.protocols.aliyun.rest_request import RecognitionQuery, RecognitionRequest, query_parameters, resolve
 
 ENABLED = ("paraformer-demo", "paraformer-large")
 

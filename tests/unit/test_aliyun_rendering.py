@@ -21,7 +21,7 @@ from service.errors import (
     UndecodableAudio,
     UnsupportedSampleRate,
 )
-from service.rendering.aliyun import Task, failure_body, failure_code, recognition_body
+from service.protocols.aliyun.rest_response import Task, failure_body, failure_code, recognition_body
 
 TASK = Task(id="0" * 32, processing_s=1.23456, status_style="http", word_tokens=True)
 TRANSCRIPT = Transcript(

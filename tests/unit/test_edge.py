@@ -18,7 +18,7 @@ from service.auth import bearer_key
 from service.edge import Api, Edge, unless_disconnected
 from service.errors import QueueFull, RecognitionFailed, ServiceError
 from service.observability import request_id
-from service.protocols.openai import error_response
+from service.protocols.openai.transcriptions import error_response
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 APIS = (Api("/v1", error_response, bearer_key), Api("", error_response))

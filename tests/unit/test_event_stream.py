@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from service.errors import UndecodableAudio
-from service.protocols import event_stream
-from service.protocols.event_stream import EventStream
+from service.protocols.openai import event_stream
+from service.protocols.openai.event_stream import EventStream
 
 
 class Number(BaseModel):

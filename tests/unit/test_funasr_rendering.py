@@ -4,7 +4,7 @@ import json
 
 from service.domain import Word
 from service.errors import UndecodableAudio
-from service.rendering.funasr import End, failed_end, offline_result, online_result
+from service.protocols.funasr.live_response import End, failed_end, offline_result, online_result
 
 WORDS = (Word("今", 0.1, 0.2), Word("天", 0.2, 0.3, "，"), Word("good", 0.5, 0.9), Word("2024年", 1.0, 2.0, "。"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from service.domain import Hotword, RawPcm
 from service.errors import InvalidRequest
-from service.protocols.funasr_request import Opening, parse_hotwords, read_message
+from service.protocols.funasr.live_request import Opening, parse_hotwords, read_message
 
 ENABLED = ("paraformer-demo",)
 # As funasr_wss_client.py sends it.

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rendering.growing_text import GrowingText
+from service.protocols.shared.growing_text import GrowingText
 
 
 def deltas(*texts: str) -> list[str]:

@@ -13,8 +13,8 @@ from starlette.websockets import WebSocket
 
 from service.admission import LiveSessions
 from service.errors import IdleTooLong, InvalidRequest, NotReady, QueueFull, ServiceError, SlowReader
-from service.protocols import live
-from service.protocols.live import Connection, converse, told_failures
+from service.protocols.shared import conversation as live
+from service.protocols.shared.conversation import Connection, converse, told_failures
 
 
 class Wire:

@@ -6,7 +6,12 @@ import pytest
 
 from service.domain import Hotword
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.openai_form import TranscriptionForm, TranscriptionRequest, resolve, resolve_model
+from service.protocols.openai.transcriptions_request import (
+    TranscriptionForm,
+    TranscriptionRequest,
+    resolve,
+    resolve_model,
+)
 
 ENABLED = ("paraformer-demo", "paraformer-large")
 

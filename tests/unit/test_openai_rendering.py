@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from service.domain import Segment, Transcript, Word
 from service.errors import InvalidKey, InvalidRequest, ModelNotFound, NotReady, QueueFull, RecognitionFailed
-from service.rendering.openai import (
+from service.protocols.openai.transcriptions_response import (
     Granularity,
     delta_event,
     done_event,

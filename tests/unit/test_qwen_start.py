@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.qwen_start import Message, StartPayload
+from service.protocols.qwen.live_request import Message, StartPayload
 
 LOADED = ("paraformer-large", "qwen3-asr-0.6b", "qwen3-asr-1.7b")
 

@@ -7,9 +7,9 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from service.errors import InvalidRequest, RecognitionFailed
-from service.protocols.realtime_request import SessionSettings
-from service.rendering import realtime as events
-from service.rendering.openai import TokenLogprob
+from service.protocols.openai import realtime_response as events
+from service.protocols.openai.realtime_request import SessionSettings
+from service.protocols.openai.transcriptions_response import TokenLogprob
 
 SDK = TypeAdapter(RealtimeServerEvent)
 SESSION = SessionSettings().described("sess_1", ("paraformer-demo",))

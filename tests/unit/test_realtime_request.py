@@ -9,7 +9,7 @@ from openai.types.realtime import SessionUpdatedEvent
 
 from service.domain import Hotword
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.realtime_request import (
+from service.protocols.openai.realtime_request import (
     Append,
     Clear,
     Commit,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.domain import Segment, Transcript, Word, is_cjk, join_words
-from service.rendering.subtitles import Cue, cues, srt, vtt
+from service.protocols.shared.subtitles import Cue, cues, srt, vtt
 
 LATIN_PER_LINE = 42
 LATIN_PER_CJK = 42 / 20

@@ -5,7 +5,7 @@ import pytest
 from runners import catalog
 from service.domain import Hotword
 from service.errors import InvalidRequest
-from service.protocols.vocabulary import MOST_HOTWORDS, parse_vocabulary, prompt_hotwords
+from service.protocols.shared.hotwords import MOST_HOTWORDS, parse_vocabulary, prompt_hotwords
 
 PARAFORMER = catalog.models()["paraformer-demo"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from service.domain import Word, join_texts
 from service.errors import ServiceError
-from service.rendering.aliyun import failure_code
+from service.protocols.aliyun.rest_response import failure_code
 from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 
 Namespace = Literal["SpeechTranscriber", "SpeechRecognizer"]

@@ -18,10 +18,10 @@ from pydantic.json_schema import SkipJsonSchema
 from runners import catalog
 from service.domain import Diarization, Hotword, RecognitionOptions
 from service.errors import InvalidRequest
-from service.protocols.models import known_language, loaded_model
-from service.protocols.schemas import invalid_field
-from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
-from service.rendering.openai import Granularity
+from service.protocols.openai.transcriptions_response import Granularity
+from service.protocols.shared.fields import invalid_field
+from service.protocols.shared.hotwords import MOST_HOTWORDS, prompt_hotwords
+from service.protocols.shared.names import known_language, loaded_model
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.intake import Serving
-from service.protocols.aliyun_start import Directive, StartPayload, read_directive
-from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
-from service.rendering.aliyun_ws import Recognizer, Task, Transcriber, task_failed
+from service.protocols.aliyun.live_request import Directive, StartPayload, read_directive
+from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
+from service.protocols.shared.conversation import (
+    Connection,
+    IdleClock,
+    LiveSession,
+    converse,
+    live_session,
+    told_failures,
+)
 from service.streaming.audio import AudioStream
 
 

@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from service.domain import Hotword, RawPcm, RecognitionOptions
 from service.errors import InvalidRequest
-from service.protocols.models import loaded_model
-from service.protocols.schemas import invalid_field
-from service.protocols.vocabulary import MOST_HOTWORDS
-from service.rendering.funasr import Mode
+from service.protocols.funasr.live_response import Mode
+from service.protocols.shared.fields import invalid_field
+from service.protocols.shared.hotwords import MOST_HOTWORDS
+from service.protocols.shared.names import loaded_model
 from service.streaming.options import SessionOptions
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from starlette.websockets import WebSocket
 from service.domain import Word, join_texts
 from service.errors import IdleTooLong, InvalidRequest, ServiceError
 from service.intake import Serving, check_ready, serving_of
-from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
-from service.protocols.realtime_request import (
+from service.protocols.openai import realtime_response as events
+from service.protocols.openai.realtime_request import (
     Append,
     Clear,
     ClientEvent,
@@ -22,9 +22,16 @@ from service.protocols.realtime_request import (
     flattened,
     read_event,
 )
-from service.rendering import realtime as events
-from service.rendering.growing_text import GrowingText
-from service.rendering.openai import word_logprobs
+from service.protocols.openai.transcriptions_response import word_logprobs
+from service.protocols.shared.conversation import (
+    Connection,
+    IdleClock,
+    LiveSession,
+    converse,
+    live_session,
+    told_failures,
+)
+from service.protocols.shared.growing_text import GrowingText
 from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded
 
 router = APIRouter()

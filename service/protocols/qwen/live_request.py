@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from runners import catalog
 from service.domain import RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.models import known_language, loaded_model
-from service.protocols.schemas import invalid_field
+from service.protocols.shared.fields import invalid_field
+from service.protocols.shared.names import known_language, loaded_model
 from service.streaming.options import SessionOptions
 
 # What ends a segment; 60 s of speech do as well.

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.edge import failure_of, unless_disconnected
-from service.rendering.openai import error_body
+from service.protocols.openai.transcriptions_response import error_body
 
 # Proxies commonly cut connections that are silent for 30 to 60 s.
 _KEEP_ALIVE_S = 10.0

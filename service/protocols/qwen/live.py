@@ -8,9 +8,16 @@ from fastapi import APIRouter, Response, WebSocket
 
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.intake import Serving, serving_of
-from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
-from service.protocols.qwen_start import Message, StartPayload
-from service.rendering.qwen import Told, error_message
+from service.protocols.qwen.live_request import Message, StartPayload
+from service.protocols.qwen.live_response import Told, error_message
+from service.protocols.shared.conversation import (
+    Connection,
+    IdleClock,
+    LiveSession,
+    converse,
+    live_session,
+    told_failures,
+)
 from service.streaming.audio import AudioStream
 
 router = APIRouter()

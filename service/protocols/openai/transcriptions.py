@@ -16,18 +16,18 @@ from service.domain import AudioSource, Transcript
 from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
 from service.intake import Job, fetch_recording, serving_of, taken_in
-from service.protocols.event_stream import EventStream
-from service.protocols.openai_form import (
+from service.protocols.openai import transcriptions_response as bodies
+from service.protocols.openai.event_stream import EventStream
+from service.protocols.openai.speaker_references import known_speakers
+from service.protocols.openai.transcriptions_request import (
     FIELD_LIMITS,
     TranscriptionForm,
     TranscriptionRequest,
     resolve,
     resolve_model,
 )
-from service.protocols.schemas import failures, field_schemas
-from service.protocols.speaker_references import known_speakers
-from service.rendering import openai as bodies
-from service.rendering import subtitles
+from service.protocols.shared import subtitles
+from service.protocols.shared.fields import failures, field_schemas
 from service.settings import Settings
 from service.uploads import Fields, receive_form
 

@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 
 from service.intake import serving_of
-from service.protocols import aliyun_ws, funasr_ws
-from service.protocols.live import Connection, told_failures
-from service.rendering.aliyun_ws import task_failed
+from service.protocols.aliyun import live as aliyun_ws
+from service.protocols.aliyun.live_response import task_failed
+from service.protocols.funasr import live as funasr_ws
+from service.protocols.shared.conversation import Connection, told_failures
 
 router = APIRouter()
 _FUNASR_KEYS = {"mode", "is_speaking"}

@@ -15,9 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from runners import catalog
 from service.domain import Hotword, RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
-from service.protocols.models import known_language
-from service.protocols.openai_form import resolve_model
-from service.protocols.vocabulary import MOST_HOTWORDS, prompt_hotwords
+from service.protocols.openai.transcriptions_request import resolve_model
+from service.protocols.shared.hotwords import MOST_HOTWORDS, prompt_hotwords
+from service.protocols.shared.names import known_language
 from service.streaming import g711
 from service.streaming.audio import AudioStream
 from service.streaming.options import SessionOptions

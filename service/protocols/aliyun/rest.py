@@ -20,9 +20,9 @@ from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
 from service.intake import Job, audio_source, fetch_recording, serving_of, taken_in
 from service.observability import request_id
-from service.protocols.aliyun_query import RecognitionQuery, RecognitionRequest, query_parameters, resolve
-from service.protocols.schemas import failures
-from service.rendering import aliyun as bodies
+from service.protocols.aliyun import rest_response as bodies
+from service.protocols.aliyun.rest_request import RecognitionQuery, RecognitionRequest, query_parameters, resolve
+from service.protocols.shared.fields import failures
 from service.settings import Settings
 from service.uploads import receive_body, refuse_body
 

@@ -11,9 +11,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from service.domain import Diarization, RawPcm, RecognitionOptions
 from service.errors import InvalidRequest, UnsupportedSampleRate
-from service.protocols.models import loaded_model
-from service.protocols.schemas import field_schemas, invalid_field
-from service.protocols.vocabulary import parse_vocabulary
+from service.protocols.shared.fields import field_schemas, invalid_field
+from service.protocols.shared.hotwords import parse_vocabulary
+from service.protocols.shared.names import loaded_model
 
 AudioFormat = Literal["pcm", "wav", "mp3", "aac", "amr", "opus", "speex", "flac", "m4a"]
 SampleRate = Literal[8000, 16000, 22050, 24000, 44100, 48000]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from service.errors import ServiceError
-from service.rendering.openai import ErrorDetail, TokenLogprob, error_body
+from service.protocols.openai.transcriptions_response import ErrorDetail, TokenLogprob, error_body
 
 _T = TypeVar("_T")
 _Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]

@@ -15,10 +15,17 @@ from starlette.websockets import WebSocket
 from service.domain import AudioSource, RecognitionOptions
 from service.errors import AudioTooLarge, InvalidRequest, ServiceError
 from service.intake import Serving, audio_source, taken_in
-from service.protocols.funasr_request import Closing, Opening, read_message
-from service.protocols.live import Connection, IdleClock, LiveSession, converse, live_session, told_failures
-from service.rendering.funasr import End, failed_end, offline_result, online_result
-from service.rendering.growing_text import GrowingText
+from service.protocols.funasr.live_request import Closing, Opening, read_message
+from service.protocols.funasr.live_response import End, failed_end, offline_result, online_result
+from service.protocols.shared.conversation import (
+    Connection,
+    IdleClock,
+    LiveSession,
+    converse,
+    live_session,
+    told_failures,
+)
+from service.protocols.shared.growing_text import GrowingText
 from service.settings import Settings
 from service.streaming.audio import AudioStream
 from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded

@@ -1,0 +1,1 @@
+"""Alibaba Cloud's speech service: the REST API and the live protocol."""

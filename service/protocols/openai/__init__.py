@@ -1,0 +1,1 @@
+"""OpenAI's Audio API and its Realtime API."""

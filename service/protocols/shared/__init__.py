@@ -1,0 +1,1 @@
+"""What several protocols use: names, fields, hotwords, subtitles, how a live conversation is held."""
