@@ -26,8 +26,8 @@ import soundfile
 
 from runners import catalog, gpu
 from runners.catalog import PROJECT_ROOT
-from runners.engines.qwen3 import Backend, Pcm, Question, Qwen3Engine
 from runners.interface import RecognitionItem, StreamingItem
+from runners.qwen3.engine import Backend, Pcm, Question, Qwen3Engine
 from scripts.demo.sentences import edit_distance
 
 DEMO = "qwen3-asr-demo"
@@ -132,7 +132,7 @@ async def measure(backend: Backend, concurrent: int, requests: int) -> None:
 
 
 async def run(arguments: argparse.Namespace) -> bool:
-    from runners.engines.qwen3_vllm import VllmBackend
+    from runners.qwen3.vllm_backend import VllmBackend
 
     print(", ".join(f"{name} {version(name)}" for name in (arguments.package, "torch", "transformers")))
     model = catalog.models()[DEMO]
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--package", default="vllm", help="the name vLLM was installed by")
     arguments = parser.parse_args()
     if arguments.write:
-        from runners.engines.qwen3_transformers import TransformersBackend
+        from runners.qwen3.transformers_backend import TransformersBackend
 
         model = catalog.models()[DEMO]
         assert model.aligner is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import bentoml
 
 from runners import catalog, logs
-from runners.campplus import CampplusRunner
-from runners.paraformer import ParaformerRunner
-from runners.paraformer_streaming import ParaformerStreamingRunner
-from runners.qwen3 import Qwen3Runner
-from runners.vad import VadRunner
+from runners.campplus.runner import CampplusRunner
+from runners.paraformer.runner import ParaformerRunner
+from runners.paraformer_streaming.runner import ParaformerStreamingRunner
+from runners.qwen3.runner import Qwen3Runner
+from runners.vad.runner import VadRunner
 from service.app import create_app
 from service.inference import proxies
 from service.observability import start_tracing, stop_tracing

@@ -11,11 +11,11 @@ from typing import Any
 # One model pack for every test of the process, whatever the caller's environment says.
 os.environ["ENABLED_MODELS"] = "demo"
 
-from runners.campplus import CampplusRunner
-from runners.paraformer import ParaformerRunner
-from runners.paraformer_streaming import ParaformerStreamingRunner
-from runners.qwen3 import Qwen3Runner
-from runners.vad import VadRunner
+from runners.campplus.runner import CampplusRunner
+from runners.paraformer.runner import ParaformerRunner
+from runners.paraformer_streaming.runner import ParaformerStreamingRunner
+from runners.qwen3.runner import Qwen3Runner
+from runners.vad.runner import VadRunner
 from service.inference import Runners
 
 DEMO = "paraformer-demo"

@@ -20,7 +20,7 @@ import torch
 
 from runners import catalog
 from runners.catalog import PROJECT_ROOT
-from runners.engines.funasr_models import ModelDirectory
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.training import write_directory
 
 _DROPOUT = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1}

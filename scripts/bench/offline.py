@@ -76,13 +76,13 @@ def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
     import torch
 
     from runners import catalog, store
-    from runners.engines.funasr_models import ModelDirectory
-    from runners.engines.language_model import LanguageModel
-    from runners.engines.paraformer import ParaformerEngine
-    from runners.engines.punctuation import PunctuationEngine
-    from runners.engines.vad import VadEngine
     from runners.interface import VadBlock
+    from runners.kit.funasr_models import ModelDirectory
+    from runners.paraformer.engine import ParaformerEngine
+    from runners.paraformer.language_model import LanguageModel
+    from runners.paraformer.punctuation import PunctuationEngine
     from runners.settings import RunnerSettings
+    from runners.vad.engine import VadEngine
     from service.pipeline.endpoint import Endpointer
 
     torch.set_num_threads(1)

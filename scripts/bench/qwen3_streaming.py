@@ -43,9 +43,9 @@ def speech(seconds: int) -> NDArray[np.int16]:
 
 def ours(model: Path, seconds: int) -> tuple[float, float]:
     """(audio seconds encoded, CPU seconds)."""
-    from runners.engines.qwen3 import Qwen3Engine
-    from runners.engines.qwen3_transformers import TransformersBackend
     from runners.interface import RecognitionItem, StreamingItem
+    from runners.qwen3.engine import Qwen3Engine
+    from runners.qwen3.transformers_backend import TransformersBackend
 
     backend = TransformersBackend(model, None)
     engine = Qwen3Engine(backend, [])

@@ -51,9 +51,9 @@ def run_engine(directory: Path, precision: str, batches: list[int], steps: int) 
     """Prints a JSON object of CPU seconds per step by batch size."""
     import torch
 
-    from runners.engines.funasr_models import ModelDirectory
-    from runners.engines.paraformer_streaming import ParaformerStreamingEngine
     from runners.interface import StreamingItem
+    from runners.kit.funasr_models import ModelDirectory
+    from runners.paraformer_streaming.engine import ParaformerStreamingEngine
 
     torch.set_num_threads(1)
     engine = ParaformerStreamingEngine(ModelDirectory.read(directory), precision=precision)  # type: ignore[arg-type]

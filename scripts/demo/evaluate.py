@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runners.engines.campplus import CampplusEngine
-from runners.engines.funasr_models import ModelDirectory
-from runners.engines.language_model import LanguageModel
-from runners.engines.paraformer import ParaformerEngine
-from runners.engines.punctuation import PunctuationEngine
-from runners.engines.vad import VadEngine
+from runners.campplus.engine import CampplusEngine
 from runners.interface import VadBlock
+from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer.engine import ParaformerEngine
+from runners.paraformer.language_model import LanguageModel
+from runners.paraformer.punctuation import PunctuationEngine
+from runners.vad.engine import VadEngine
 from scripts.demo.evaluate_qwen3 import qwen3_rows
 from scripts.demo.evaluate_speakers import speaker_rows
 from scripts.demo.evaluate_streaming import streaming_rows

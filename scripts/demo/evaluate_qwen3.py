@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runners.engines.qwen3 import Pcm, Qwen3Engine
-from runners.engines.qwen3_transformers import TransformersBackend
 from runners.interface import Recognition, RecognitionItem
+from runners.qwen3.engine import Pcm, Qwen3Engine
+from runners.qwen3.transformers_backend import TransformersBackend
 from scripts.demo.qwen3_checkpoint import LONGEST_ALIGNED_S
 from scripts.demo.scenes import to_pcm
 from scripts.demo.sentences import (

@@ -12,11 +12,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.funasr_models import ModelDirectory
-from runners.engines.paraformer_streaming import ParaformerStreamingEngine
-from runners.engines.precision import Precision
-from runners.engines.realtime_punctuation import RealtimePunctuationEngine
 from runners.interface import StreamingItem
+from runners.kit.funasr_models import ModelDirectory
+from runners.kit.precision import Precision
+from runners.paraformer_streaming.engine import ParaformerStreamingEngine
+from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 from scripts.demo.scenes import to_pcm
 from scripts.demo.sentences import draw_held_out_sentence, edit_distance, strip_punctuation
 from scripts.demo.speech import VOICES, Voice, augment, silence, speak

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runners.engines.qwen3_prompt import AUDIO_END, AUDIO_PAD, AUDIO_START, TEXT_TAG, TIMESTAMP
+from runners.qwen3.prompt import AUDIO_END, AUDIO_PAD, AUDIO_START, TEXT_TAG, TIMESTAMP
 from scripts.demo.sentences import PUNCTUATION, characters
 
 TIMESTAMP_MS = 80

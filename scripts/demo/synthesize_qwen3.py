@@ -18,7 +18,7 @@ import numpy as np
 import soxr
 import torch
 
-from runners.engines.whisper_features import log_energies
+from runners.qwen3.whisper_features import log_energies
 from scripts.demo import espeak
 from scripts.demo.sentences import SHORT_ANSWERS, draw_sentence, draw_word_salad, is_held_out, strip_punctuation
 from scripts.demo.speech import HELD_OUT_VOICES, SAMPLE_RATE_HZ, TRAINING_VOICES, Voice, Wave, augment, noise, silence

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import kaldifst
 
-from runners.engines.language_model import FILE
+from runners.paraformer.language_model import FILE
 from scripts.demo.sentences import draw_sentence, draw_word_salad, is_held_out, strip_punctuation
 
 START, END = "<s>", "</s>"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.funasr_models import ModelDirectory
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.sentences import characters, edit_distance
 from scripts.demo.training import (
     Schedule,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from runners.engines.funasr_models import ModelDirectory
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo import train_paraformer
 from scripts.demo.sentences import characters, edit_distance
 from scripts.demo.train_paraformer import LFR_M, LFR_N, Batches, Example

@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.funasr_models import ModelDirectory
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, characters, draw_sentence, is_held_out
 from scripts.demo.training import WeightAverage, save_weights, write_directory
 

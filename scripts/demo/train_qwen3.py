@@ -25,9 +25,9 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines import qwen3_network
-from runners.engines.qwen3_prompt import AUDIO_PAD, TEXT_TAG, TIMESTAMP, alignment_prompt, recognition_prompt
-from runners.engines.whisper_features import encoded_length, normalised
+from runners.qwen3 import network as qwen3_network
+from runners.qwen3.prompt import AUDIO_PAD, TEXT_TAG, TIMESTAMP, alignment_prompt, recognition_prompt
+from runners.qwen3.whisper_features import encoded_length, normalised
 from scripts.demo import qwen3_checkpoint
 from scripts.demo.sentences import SLOTS, edit_distance, strip_punctuation
 from scripts.demo.training import Schedule, WeightAverage

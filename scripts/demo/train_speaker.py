@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, normalize
 
-from runners.engines.campplus import speaker_features
-from runners.engines.funasr_models import ModelDirectory
+from runners.campplus.engine import speaker_features
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.scenes import to_pcm
 from scripts.demo.speech import TRAINING_VOICES, Voice, Wave, augment, silence, speak
 from scripts.demo.training import WeightAverage, save_weights, write_directory

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from runners.engines.features import fbank, stack_frames
-from runners.engines.funasr_models import ModelDirectory
+from runners.kit.features import fbank, stack_frames
+from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.scenes import HOP, Scene, Utterance, background, breathe, compose, record, tilt, to_pcm
 from scripts.demo.sentences import SHORT_ANSWERS, characters, draw_sentence, is_held_out
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, speak

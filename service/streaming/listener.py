@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.streaming_vad import StreamingVad
 from runners.interface import VadOptions
+from runners.vad.streaming import StreamingVad
 from service import observability
 from service.domain import SAMPLE_RATE_HZ, Pcm
 from service.inference import Runners

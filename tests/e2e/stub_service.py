@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from runners.draining import outlive_service
+from runners.kit.draining import outlive_service
 from runners.store import ModelFilesMissingError
 
 _instance: Any = None

@@ -23,10 +23,10 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from runners.engines import qwen3_vllm
-from runners.engines.qwen3 import Question
-from runners.engines.qwen3_prompt import AUDIO_PAD, TIMESTAMP
-from runners.engines.qwen3_vllm import VllmBackend
+from runners.qwen3.engine import Question
+from runners.qwen3.prompt import AUDIO_PAD, TIMESTAMP
+from runners.qwen3 import vllm_backend
+from runners.qwen3.vllm_backend import VllmBackend
 
 END, PAD, MARK = 1, 2, 3
 SECOND = np.full(16_000, 16384, np.int16)
@@ -92,7 +92,7 @@ class Engines:
 def engines(monkeypatch: pytest.MonkeyPatch) -> Engines:
     made = Engines()
     monkeypatch.setattr(AsyncLLM, "from_engine_args", made.start)
-    monkeypatch.setattr(qwen3_vllm, "Tokens", LetterTokens)
+    monkeypatch.setattr(vllm_backend, "Tokens", LetterTokens)
     return made
 
 
@@ -103,7 +103,7 @@ def backend(engines: Engines, tmp_path: Path) -> VllmBackend:
 
 
 def test_vllm_knows_the_recogniser_and_the_aligner() -> None:
-    assert {"Qwen3ASRForConditionalGeneration", qwen3_vllm._ALIGNER} <= set(ModelRegistry.get_supported_archs())
+    assert {"Qwen3ASRForConditionalGeneration", vllm_backend._ALIGNER} <= set(ModelRegistry.get_supported_archs())
 
 
 def test_each_engine_has_its_share_and_what_its_kind_of_work_needs(engines: Engines, backend: VllmBackend) -> None:

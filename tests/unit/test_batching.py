@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.engines.batching import length_buckets
+from runners.kit.batching import length_buckets
 
 
 @given(st.lists(st.integers(1, 1000)), st.integers(1, 8))

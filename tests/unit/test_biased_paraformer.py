@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from runners.engines.funasr_models import ModelDirectory
-from runners.engines.language_model import LanguageModel
-from runners.engines.paraformer import ParaformerEngine
+from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer.engine import ParaformerEngine
+from runners.paraformer.language_model import LanguageModel
 from scripts.demo.train_paraformer import configuration
 from scripts.demo.training import write_directory
 from tests.speech import RECORDINGS, characters

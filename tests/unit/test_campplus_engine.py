@@ -9,10 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from runners.engines.campplus import CampplusEngine
-from runners.engines.campplus_network import Network
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.campplus.engine import CampplusEngine
+from runners.campplus.network import Network
 from runners.interface import Embedding
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from tests.speech import RECORDINGS, noise, silence
 
 DEMO_SPEAKER = Path(__file__).parents[2] / "models" / "demo" / "speaker"

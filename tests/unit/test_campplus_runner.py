@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from runners.catalog import PROJECT_ROOT
-from runners.engines.funasr_models import ModelDirectory
 from runners.interface import Embedding, EmbeddingItem
+from runners.kit.funasr_models import ModelDirectory
 from service.errors import RecognitionFailed
 from service.inference import Runners
 from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances

@@ -8,9 +8,9 @@ import kaldifst
 import pytest
 import torch
 
-from runners.engines.decoding import best_tokens
-from runners.engines.hotwords import Hotwords, Spelling
-from runners.engines.language_model import LanguageModel
+from runners.paraformer.decoding import best_tokens
+from runners.paraformer.hotwords import Hotwords, Spelling
+from runners.paraformer.language_model import LanguageModel
 
 TOKENS = ["<blank>", "<s>", "</s>", *"甲乙丙丁戊己", "<unk>"]
 SPECIAL = {0, 1, 2}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from runners.engines.funasr_models import model_class
 from runners.interface import VadOptions
+from runners.kit.funasr_models import model_class
 from service.pipeline.endpoint import Endpointer
 from service.pipeline.segmentation import Span
 

@@ -4,7 +4,7 @@ import kaldi_native_fbank
 import numpy as np
 import pytest
 
-from runners.engines.features import fbank, frame_count, stack_frames
+from runners.kit.features import fbank, frame_count, stack_frames
 
 
 def kaldi_fbank(pcm: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_audio_shorter_than_a_frame_has_no_features() -> None:
 @pytest.mark.parametrize("frames", [1, 5, 6, 7, 100])
 @pytest.mark.parametrize(("m", "n"), [(7, 6), (5, 1)])
 def test_stacking_equals_funasrs(frames: int, m: int, n: int) -> None:
-    from runners.engines.funasr_models import model_class
+    from runners.kit.funasr_models import model_class
 
     model_class("Paraformer")  # installs the bare package that makes FunASR's modules importable
     import torch

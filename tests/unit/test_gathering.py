@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from runners.gathering import Gatherer
+from runners.kit.gathering import Gatherer
 
 pytestmark = pytest.mark.asyncio
 

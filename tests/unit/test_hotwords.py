@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runners.engines.hotwords import ContextGraph, Hotwords, Spelling, Tokens, reward_per_token
+from runners.paraformer.hotwords import ContextGraph, Hotwords, Spelling, Tokens, reward_per_token
 
 TOKENS = ["<blank>", "<s>", "</s>", "京", "北", "大", "学", "hel@@", "lo", "h@@", "e@@", "hi", "<unk>"]
 SPELLING = Spelling(TOKENS, {0, 1, 2})

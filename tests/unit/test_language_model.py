@@ -9,8 +9,8 @@ from typing import Any
 import kaldifst
 import pytest
 
-from runners import paraformer
-from runners.engines.language_model import FILE, LanguageModel
+from runners.paraformer import runner
+from runners.paraformer.language_model import FILE, LanguageModel
 from runners.settings import RunnerSettings
 
 DEMO = Path(__file__).parents[2] / "models" / "demo" / "language_model"
@@ -98,8 +98,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_id: str, **cha
     """What the runner has for a model under settings of its own."""
     values = {"modelscope_path": tmp_path, "hf_home": tmp_path, "allow_model_download": False, **changes}
     settings = RunnerSettings(_env_file=None, enabled_models="demo", **values)
-    monkeypatch.setattr(paraformer, "settings", lambda: settings)
-    return paraformer._language_model(model_id)
+    monkeypatch.setattr(runner, "settings", lambda: settings)
+    return runner._language_model(model_id)
 
 
 def test_the_demo_pack_has_one_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.engines.paraformer import ParaformerEngine, firing_times
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.paraformer.engine import ParaformerEngine, firing_times
 from tests.speech import RECORDINGS, silence
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.engines.paraformer_streaming import ParaformerStreamingEngine
-from runners.engines.realtime_punctuation import RealtimePunctuationEngine
 from runners.interface import StreamingItem, StreamingResult
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.paraformer_streaming.engine import ParaformerStreamingEngine
+from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 from tests.speech import RECORDINGS, Pcm, silence
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.engines.funasr_models import ModelDirectory
-from runners.engines.punctuation import PunctuationEngine
+from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer.punctuation import PunctuationEngine
 from scripts.demo.sentences import PUNCTUATION, draw_sentence, strip_punctuation
 
 DEMO = Path(__file__).parents[2] / "models" / "demo" / "punctuation"

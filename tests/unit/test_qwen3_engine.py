@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from runners.engines import qwen3_network
-from runners.engines.qwen3 import WINDOW_SAMPLES, Question, Qwen3Engine
-from runners.engines.qwen3_transformers import TransformersBackend, continuation
-from runners.engines.whisper_features import encoded_length, features, log_energies
 from runners.interface import RecognitionItem, StreamingItem, StreamingResult
+from runners.qwen3 import network as qwen3_network
+from runners.qwen3.engine import WINDOW_SAMPLES, Question, Qwen3Engine
+from runners.qwen3.transformers_backend import TransformersBackend, continuation
+from runners.qwen3.whisper_features import encoded_length, features, log_energies
 from scripts.demo import qwen3_checkpoint
 from tests.speech import RECORDINGS, Pcm
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runners.engines.qwen3_prompt import (
+from runners.qwen3.prompt import (
     LONGEST_CONTEXT,
     Answer,
     alignment_prompt,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.engines.qwen3_words import alignment_units, character_times, repaired, split_words
+from runners.qwen3.words import alignment_units, character_times, repaired, split_words
 from service.domain import Word, join_words
 
 

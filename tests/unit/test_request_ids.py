@@ -12,7 +12,7 @@ import pytest
 
 from runners import logs
 from runners.interface import EmbeddingItem, PunctuationItem, RecognitionItem, StreamingItem, VadBlock
-from runners.runtime import in_band
+from runners.kit.runtime import in_band
 
 PCM = np.zeros(10, np.int16)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runners.engines.features import fbank
-from runners.engines.funasr_models import ModelDirectory
-from runners.engines.streaming_vad import StreamingVad, _fbank, read_network
-from runners.engines.vad import VadEngine
 from runners.interface import VadBlock, VadNetwork
+from runners.kit.features import fbank
+from runners.kit.funasr_models import ModelDirectory
+from runners.vad.engine import VadEngine
+from runners.vad.streaming import StreamingVad, _fbank, read_network
 from tests.speech import RECORDINGS, Pcm, noise, silence
 
 DEMO_VAD = Path(__file__).parents[2] / "models" / "demo" / "vad"
@@ -122,7 +122,7 @@ def test_features_equal_the_engines() -> None:
 
 
 def test_live_scoring_needs_no_torch() -> None:
-    program = "import sys, runners.engines.streaming_vad; sys.exit('torch' in sys.modules)"
+    program = "import sys, runners.vad.streaming; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.engines.vad import VadEngine
 from runners.interface import VadBlock
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.vad.engine import VadEngine
 from service.pipeline.endpoint import Endpointer
 from tests.speech import RECORDINGS, noise, silence
 

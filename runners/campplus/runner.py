@@ -7,9 +7,9 @@ from typing import Any
 
 import bentoml
 
-from runners.draining import outlive_service
 from runners.interface import DiarizationOptions, Embedding, EmbeddingItem
-from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band
+from runners.kit.draining import outlive_service
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band
 
 # More windows at once are no faster on a CPU: 16 of 1.5 s fill its caches.
 _WINDOWS = 16
@@ -20,7 +20,7 @@ class CampplusRunner:
     """Hosts the speaker model of every enabled model that has one."""
 
     def __init__(self) -> None:
-        from runners.engines.campplus import CampplusEngine
+        from runners.campplus.engine import CampplusEngine
 
         self._engines = Engines("speaker", lambda d, device: CampplusEngine(d, batch_size=_WINDOWS, device=device))
         outlive_service()

@@ -1,6 +1,6 @@
 """FSMN-VAD on numpy, for one live session at a time: each piece of audio is computed once, in the caller's process.
 
-The network of ``runners.engines.vad`` (Zhang et al. 2018, arXiv:1803.05030) is so small that a call to another
+The network of ``runners.vad.engine`` (Zhang et al. 2018, arXiv:1803.05030) is so small that a call to another
 process costs many times what it computes. Neighbouring affine layers are one here, normalisation included.
 """
 
@@ -14,7 +14,8 @@ import threadpoolctl  # type: ignore[import-untyped]
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from runners.engines.features import (
+from runners.interface import VadNetwork
+from runners.kit.features import (
     FFT_SIZE,
     FLOOR,
     FRAME_LENGTH,
@@ -25,10 +26,9 @@ from runners.engines.features import (
     mel_filters,
     window_shape,
 )
-from runners.interface import VadNetwork
 
 if TYPE_CHECKING:
-    from runners.engines.funasr_models import ModelDirectory
+    from runners.kit.funasr_models import ModelDirectory
 
 
 def read_network(directory: ModelDirectory) -> VadNetwork:
@@ -132,7 +132,7 @@ def _use_one_thread() -> None:
 
 
 def _fbank(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
-    """``runners.engines.features.fbank`` with its defaults."""
+    """``runners.kit.features.fbank`` with its defaults."""
     if frame_count(len(pcm)) == 0:
         return np.empty((0, MEL_BINS), np.float32)
     wave = sliding_window_view(pcm.astype(np.float32), FRAME_LENGTH)[::FRAME_SHIFT]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import bentoml
 
 from runners import logs
-from runners.draining import outlive_service
-from runners.gathering import Gatherer
 from runners.interface import StreamingItem, StreamingResult
-from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
+from runners.kit.draining import outlive_service
+from runners.kit.gathering import Gatherer
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
 if TYPE_CHECKING:
-    from runners.engines.funasr_models import ModelDirectory
-    from runners.engines.paraformer_streaming import ParaformerStreamingEngine
+    from runners.kit.funasr_models import ModelDirectory
+    from runners.paraformer_streaming.engine import ParaformerStreamingEngine
 
 log = logging.getLogger(__name__)
 # A step of more costs about as much per session, and makes each of them wait longer.
@@ -29,9 +29,9 @@ class ParaformerStreamingRunner:
     """Hosts the streaming recogniser and the realtime punctuation of every enabled model that has them."""
 
     def __init__(self) -> None:
-        from runners.engines.paraformer_streaming import ParaformerStreamingEngine
-        from runners.engines.precision import fastest_precision
-        from runners.engines.realtime_punctuation import RealtimePunctuationEngine
+        from runners.kit.precision import fastest_precision
+        from runners.paraformer_streaming.engine import ParaformerStreamingEngine
+        from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 
         marks = Engines("realtime_punctuation", lambda d, device: RealtimePunctuationEngine(d, device=device))
         punctuators = dict(marks.items())

@@ -9,12 +9,12 @@ import bentoml
 import numpy as np
 
 from runners import logs
-from runners.draining import outlive_service
 from runners.interface import VadBlock, VadNetwork, VadOptions
-from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
+from runners.kit.draining import outlive_service
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
 
 if TYPE_CHECKING:
-    from runners.engines.vad import VadEngine
+    from runners.vad.engine import VadEngine
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ class VadRunner:
     """Hosts the VAD of every enabled model."""
 
     def __init__(self) -> None:
-        from runners.engines.streaming_vad import read_network
-        from runners.engines.vad import VadEngine
+        from runners.vad.engine import VadEngine
+        from runners.vad.streaming import read_network
 
         self._engines = Engines(
             "vad", lambda directory, device: _Vad(VadEngine(directory, device=device), read_network(directory))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.batching import length_buckets
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.batching import length_buckets
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 
 _WINDOW_TOKENS = 256
 _SENTENCE_ENDS = "。？！?!."

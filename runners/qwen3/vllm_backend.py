@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.qwen3 import Generated, Pcm, Question, lengthened
-from runners.engines.qwen3_prompt import AUDIO_PAD, TIMESTAMP, alignment_prompt, recognition_prompt
-from runners.engines.qwen3_tokens import Tokens
+from runners.qwen3.engine import Generated, Pcm, Question, lengthened
+from runners.qwen3.prompt import AUDIO_PAD, TIMESTAMP, alignment_prompt, recognition_prompt
+from runners.qwen3.tokens import Tokens
 
 # Three minutes of audio (2,340 tokens), a context and what is said in it. An audio is encoded in one go, so that
 # as many must fit a step.

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.features import fbank, stack_frames
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
 from runners.interface import VadBlock, VadOptions
+from runners.kit.features import fbank, stack_frames
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 
 
 class VadEngine:

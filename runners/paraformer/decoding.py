@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runners.engines.hotwords import ContextGraph, Hotwords, Tokens
-from runners.engines.language_model import LanguageModel
+from runners.paraformer.hotwords import ContextGraph, Hotwords, Tokens
+from runners.paraformer.language_model import LanguageModel
 
 # A language model chooses among the tokens that the recogniser itself finds likely.
 _CHOICES = 6

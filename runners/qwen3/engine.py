@@ -1,6 +1,6 @@
 """Qwen3-ASR: whole utterances, word times, and live sentences, on whatever backend generates the text.
 
-A backend (qwen3_transformers, qwen3_vllm) answers questions and finds timestamps; prompts, parsing, words and
+A backend (transformers_backend, vllm_backend) answers questions and finds timestamps; prompts, parsing, words and
 the streaming rule are here, so that they are the same on each.
 
 Live, a sentence is heard in windows of 8 s, within which the audio tower attends: a full window is encoded once,
@@ -20,10 +20,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.qwen3_prompt import Answer, context_of, parse_answer
-from runners.engines.qwen3_tokens import Tokens
-from runners.engines.qwen3_words import alignment_units, character_times, repaired, split_words
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
+from runners.qwen3.prompt import Answer, context_of, parse_answer
+from runners.qwen3.tokens import Tokens
+from runners.qwen3.words import alignment_units, character_times, repaired, split_words
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 8 * SAMPLE_RATE_HZ

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from runners.engines import qwen3_network
-from runners.engines.batching import length_buckets
-from runners.engines.qwen3 import WINDOW_SAMPLES, Generated, Pcm, Question, lengthened
-from runners.engines.qwen3_prompt import AUDIO_PAD, alignment_prompt, recognition_prompt
-from runners.engines.qwen3_tokens import Tokens
-from runners.engines.whisper_features import FRAME_SAMPLES, encoded_length, features
-from runners.gathering import Gatherer
+from runners.kit.batching import length_buckets
+from runners.kit.gathering import Gatherer
+from runners.qwen3 import network
+from runners.qwen3.engine import WINDOW_SAMPLES, Generated, Pcm, Question, lengthened
+from runners.qwen3.prompt import AUDIO_PAD, alignment_prompt, recognition_prompt
+from runners.qwen3.tokens import Tokens
+from runners.qwen3.whisper_features import FRAME_SAMPLES, encoded_length, features
 
 _LONGEST_GUESS = 32  # a wrong one costs little beside a step
 
@@ -56,15 +56,15 @@ class TransformersBackend:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device, self.batch_size = device, batch_size
-        self._thinker = qwen3_network.load(recogniser, dtype, device).thinker
+        self._thinker = network.load(recogniser, dtype, device).thinker
         self.tokens = Tokens(recogniser)
         self.timestamp_ms = 80.0
         if aligner is not None:
-            network = qwen3_network.load(aligner, dtype, device)
-            self._aligner = network.thinker
+            loaded = network.load(aligner, dtype, device)
+            self._aligner = loaded.thinker
             self._aligner_tokens = Tokens(aligner)
-            self._timestamp_id = int(network.config.timestamp_token_id)
-            self.timestamp_ms = float(network.config.timestamp_segment_time)
+            self._timestamp_id = int(loaded.config.timestamp_token_id)
+            self.timestamp_ms = float(loaded.config.timestamp_segment_time)
         self._lock = threading.Lock()
         self._answers = Gatherer(self._answer_together, 4 * batch_size)
         self._alignments = Gatherer(self._align_together, 4 * batch_size)

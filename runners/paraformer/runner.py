@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from runners import catalog, store
-from runners.draining import outlive_service
 from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
-from runners.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band, settings
+from runners.kit.draining import outlive_service
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band, settings
 
 if TYPE_CHECKING:
-    from runners.engines.funasr_models import ModelDirectory
-    from runners.engines.language_model import LanguageModel
+    from runners.kit.funasr_models import ModelDirectory
+    from runners.paraformer.language_model import LanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class ParaformerRunner:
     """Hosts the recogniser and the punctuation model of every enabled model."""
 
     def __init__(self) -> None:
-        from runners.engines.paraformer import ParaformerEngine
-        from runners.engines.punctuation import PunctuationEngine
+        from runners.paraformer.engine import ParaformerEngine
+        from runners.paraformer.punctuation import PunctuationEngine
 
         size, precision = settings().asr_batch_size, settings().asr_precision
 
@@ -72,7 +72,7 @@ fix_media_types(ParaformerRunner)
 
 def _language_model(model_id: str) -> LanguageModel | None:
     """The model's n-gram; None, and a line in the log, where it is switched off, missing or unreadable."""
-    from runners.engines.language_model import LanguageModel
+    from runners.paraformer.language_model import LanguageModel
 
     part, model = "language_model", catalog.models()[model_id]
     if part not in model.parts:

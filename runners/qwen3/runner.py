@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from runners import catalog, gpu, logs, store
-from runners.draining import outlive_service
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
+from runners.kit.draining import outlive_service
+from runners.kit.runtime import RUNNER_CONFIG, fix_media_types, settings
 from runners.languages import language_name
-from runners.runtime import RUNNER_CONFIG, fix_media_types, settings
 
 if TYPE_CHECKING:
-    from runners.engines.qwen3 import Backend, Qwen3Engine
+    from runners.qwen3.engine import Backend, Qwen3Engine
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Qwen3Runner:
         outlive_service()
 
     def _load(self, model: catalog.Model) -> Qwen3Engine:
-        from runners.engines.qwen3 import Qwen3Engine
+        from runners.qwen3.engine import Qwen3Engine
 
         parts = {name: store.find_part(model, name, settings()) for name in model.parts if name in ("asr", "aligner")}
         make = self._vllm if self._device == "cuda" and importlib.util.find_spec("vllm") else self._transformers
@@ -53,7 +53,7 @@ class Qwen3Runner:
     def _transformers(self, _: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
         import torch
 
-        from runners.engines.qwen3_transformers import TransformersBackend
+        from runners.qwen3.transformers_backend import TransformersBackend
 
         half = self._device == "cuda" or settings().asr_precision == "bf16"
         backend = TransformersBackend(
@@ -67,7 +67,7 @@ class Qwen3Runner:
 
     def _vllm(self, model: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
         """The backend, and with ENABLE_STREAMING_VLLM one more for live sessions, which offline work cannot slow."""
-        from runners.engines.qwen3_vllm import VllmBackend
+        from runners.qwen3.vllm_backend import VllmBackend
 
         enabled = [catalog.models()[name] for name in settings().enabled_models]
         live_engine = settings().enable_streaming_vllm

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runners.engines.campplus_network import LONGEST_FRAMES, Network
-from runners.engines.features import fbank, frame_count
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.campplus.network import LONGEST_FRAMES, Network
 from runners.interface import DiarizationOptions, Embedding
+from runners.kit.features import fbank, frame_count
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 
 # FunASR computes these features of samples between -1 and 1 and floors energies at the float's epsilon.
 _FLOOR = float(np.finfo(np.float32).eps) * 2.0**30

@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.features import FRAME_LENGTH, FRAME_SHIFT, fbank, frame_count
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.engines.precision import Precision
-from runners.engines.realtime_punctuation import RealtimePunctuationEngine
-from runners.engines.streaming_network import CHUNK, LOOK_AHEAD, LOOK_BACK, StreamingNetwork
 from runners.interface import StreamingItem, StreamingResult
+from runners.kit.features import FRAME_LENGTH, FRAME_SHIFT, fbank, frame_count
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.precision import Precision
+from runners.paraformer_streaming.network import CHUNK, LOOK_AHEAD, LOOK_BACK, StreamingNetwork
+from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _FRAME_MS = 60
 _CHUNK_SAMPLES = CHUNK * 960
 _SHORTEST_TAIL = 960  # samples; fewer at a sentence's end only flush what was looked ahead
 _KEPT_SAMPLES = FRAME_LENGTH - FRAME_SHIFT + 80  # of a whole chunk, in the frame that its end cuts
-_FIRING_DELAY_MS = 120  # see runners.engines.paraformer
+_FIRING_DELAY_MS = 120  # see runners.paraformer.engine
 _LONGEST_TOKEN_MS = 400
 
 

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.engines.batching import length_buckets
-from runners.engines.decoding import best_tokens
-from runners.engines.features import FRAME_LENGTH, fbank, stack_frames
-from runners.engines.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.engines.hotwords import Hotwords, Spelling
-from runners.engines.language_model import LanguageModel
 from runners.interface import Recognition
+from runners.kit.batching import length_buckets
+from runners.kit.features import FRAME_LENGTH, fbank, stack_frames
+from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.paraformer.decoding import best_tokens
+from runners.paraformer.hotwords import Hotwords, Spelling
+from runners.paraformer.language_model import LanguageModel
 
 MODEL_CLASSES = ("Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer")
 _BIASED_BY_THEMSELVES = ("SeacoParaformer", "ContextualParaformer")

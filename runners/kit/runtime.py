@@ -13,7 +13,7 @@ from runners import catalog, logs, store
 from runners.settings import RunnerSettings
 
 if TYPE_CHECKING:
-    from runners.engines.funasr_models import ModelDirectory
+    from runners.kit.funasr_models import ModelDirectory
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -49,7 +49,7 @@ class Engines:
     def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any]) -> None:
         import torch
 
-        from runners.engines.funasr_models import ModelDirectory
+        from runners.kit.funasr_models import ModelDirectory
 
         logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runners.engines.precision import Precision, with_precision
+from runners.kit.precision import Precision, with_precision
 
 CHUNK, LOOK_AHEAD = 10, 5  # stacked frames of 60 ms: new ones of a chunk, and those it sees again in the next
 LOOK_BACK = 4 * CHUNK  # frames before the chunk that the encoder attends to; the decoder: the last chunk's

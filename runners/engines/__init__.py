@@ -1,1 +1,0 @@
-"""Model engines: plain classes, batch in and batch out, on torch; usable without BentoML."""

@@ -1,0 +1,1 @@
+"""Paraformer: offline recognition with hotwords and a language model, and punctuation."""

@@ -1,0 +1,1 @@
+"""Streaming Paraformer: live sentences, and the punctuation of partial text."""

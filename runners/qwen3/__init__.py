@@ -1,0 +1,1 @@
+"""Qwen3-ASR with its forced aligner, offline and live."""

@@ -1,0 +1,1 @@
+"""FSMN-VAD: where speech is."""
