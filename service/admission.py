@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service import observability
+from service.audio.decode import probe
 from service.domain import AudioSource
 from service.errors import QueueFull
-from service.pipeline.decode import probe
 
 # A request counts as this much at least, so that the number of tiny ones is bounded too.
 _LEAST_AUDIO_S = 1.0
@@ -29,7 +29,7 @@ _LIVE_RETRY_AFTER_S = 10
 def estimate_audio_s(source: AudioSource) -> float:
     """How long a recording is likely to be: from its header, else from its size. Blocks on the disk.
 
-    Raises what :func:`service.pipeline.decode.probe` raises.
+    Raises what :func:`service.audio.decode.probe` raises.
     """
     announced_s = probe(source)
     if announced_s is not None:

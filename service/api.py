@@ -13,7 +13,7 @@ from runners.vad.runner import VadRunner
 from service.app import create_app
 from service.inference import proxies
 from service.observability import start_tracing, stop_tracing
-from service.pipeline.transcribe import Limits, Transcriber
+from service.recordings.transcribe import Limits, Transcriber
 from service.settings import settings
 from service.websocket import install
 

@@ -14,14 +14,15 @@ from starlette.types import Receive, Scope, Send
 from service.admission import AdmissionQueue, LiveSessions
 from service.auth import bearer_key, nls_token, realtime_key
 from service.edge import Api, Edge
-from service.intake import Serving
-from service.pipeline.transcribe import Transcriber
+from service.pages import docs as pages
+from service.pages import status
 from service.protocols import first_message as live_routes
-from service.protocols import pages, status
 from service.protocols.aliyun import rest as aliyun_rest
 from service.protocols.openai import realtime as realtime_ws
 from service.protocols.openai import transcriptions as openai
 from service.protocols.qwen import live as qwen_ws
+from service.recordings.transcribe import Transcriber
+from service.serving import Serving
 from service.settings import Settings
 
 VERSION = "0.1.0"

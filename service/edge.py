@@ -6,27 +6,23 @@ WebSockets get an id too, and are refused here before they are accepted; what fa
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.auth import check_key
 from service.errors import InvalidKey, ServiceError
+from service.failures import failure_of
 from service.observability import request_id, tracing_request
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 # How long what a refused client still sends is thrown away before the connection is closed: a client
@@ -163,31 +159,6 @@ class _Exchange:
             pass
 
 
-def failure_of(error: Exception) -> ServiceError:
-    """What a client is told about an exception; what is our own fault goes to the log, with its traceback."""
-    if isinstance(error, ServiceError):
-        failure = error
-    elif isinstance(error, HTTPException):
-        failure = _failure(error.detail, error.status_code, _HTTP_CODES.get(error.status_code, "invalid_request"))
-    elif isinstance(error, ClientDisconnect):
-        failure = _failure("The client closed the connection.", 499, "client_disconnected")
-    else:
-        log.error("request failed", exc_info=error)
-        failure = ServiceError("Something went wrong here, not with the request.")
-    if failure.status == 500:
-        failure.message = f"{failure.message.rstrip('.')}. Request id: {request_id.get()}"
-    return failure
-
-
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
-
-
-def _failure(message: str, status: int, code: str) -> ServiceError:
-    failure = ServiceError(message)
-    failure.status, failure.code = status, code
-    return failure
-
-
 def _headers_of(error: Exception) -> dict[str, str]:
     """What HTTP itself says of a failure, whatever the envelope."""
     if isinstance(error, HTTPException):
@@ -197,27 +168,3 @@ def _headers_of(error: Exception) -> dict[str, str]:
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
         return {"Retry-After": str(error.retry_after_s)}
     return {}
-
-
-async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
-    """The result of ``work``, which is cancelled when the client goes away. The body must have been read.
-
-    Raises:
-        ClientDisconnect: the client went away first.
-    """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

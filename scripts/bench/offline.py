@@ -83,7 +83,7 @@ def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
     from runners.paraformer.punctuation import PunctuationEngine
     from runners.settings import RunnerSettings
     from runners.vad.engine import VadEngine
-    from service.pipeline.endpoint import Endpointer
+    from service.audio.endpoint import Endpointer
 
     torch.set_num_threads(1)
     model, settings = catalog.models()[model_id], RunnerSettings()

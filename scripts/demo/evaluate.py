@@ -49,8 +49,8 @@ from scripts.demo.speech import (
     speak,
 )
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
-from service.pipeline.endpoint import Endpointer
-from service.pipeline.segmentation import Span
+from service.audio.endpoint import Endpointer
+from service.audio.spans import Span
 
 NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
 EDGE_TOLERANCE_MS = 150

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scripts.demo.dialogues import STEP_MS, Dialogue, draw_dialogue, speaker_time_error
 from scripts.demo.speech import HELD_OUT_VOICES
 from scripts.demo.trials import Trials
-from service.pipeline.clustering import cluster
+from service.recordings.clustering import cluster
 
 if TYPE_CHECKING:
     from scripts.demo.evaluate import Engines

@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
-from service.intake import serving_of
 from service.protocols.aliyun import live as aliyun_ws
 from service.protocols.aliyun.live_response import task_failed
 from service.protocols.funasr import live as funasr_ws
 from service.protocols.shared.conversation import Connection, told_failures
+from service.serving import serving_of
 
 router = APIRouter()
 _FUNASR_KEYS = {"mode", "is_speaking"}

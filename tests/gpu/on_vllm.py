@@ -23,9 +23,9 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+from runners.qwen3 import vllm_backend
 from runners.qwen3.engine import Question
 from runners.qwen3.prompt import AUDIO_PAD, TIMESTAMP
-from runners.qwen3 import vllm_backend
 from runners.qwen3.vllm_backend import VllmBackend
 
 END, PAD, MARK = 1, 2, 3

@@ -19,7 +19,7 @@ os.environ.update({"ENABLED_MODELS": "demo", "API_KEY": "", "MAX_AUDIO_SIZE": "2
 
 from service.api import ASRService
 from service.app import create_app
-from service.pipeline.transcribe import Limits, Transcriber
+from service.recordings.transcribe import Limits, Transcriber
 from service.settings import Settings
 from tests.engines import in_process_runners
 from tests.speech import FOLDER

@@ -14,8 +14,8 @@ import soundfile
 import soxr
 from starlette.testclient import TestClient
 
-from service.pipeline.transcribe import Transcription
 from service.protocols.aliyun.rest_response import FailureBody, RecognitionBody
+from service.recordings.transcribe import Transcription
 from tests.audio_files import Encoding, encode
 from tests.service.conftest import Serve
 from tests.speech import FOLDER, RECORDINGS, silence

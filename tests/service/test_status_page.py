@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from service.protocols import status
+from service.pages import status
 from tests.service.conftest import Serve
 from tests.speech import FOLDER
 

@@ -23,10 +23,10 @@ from service.errors import (
     UnsupportedSampleRate,
     WrongState,
 )
+from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.aliyun.live_request import StartPayload, read_directive
 from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
 from service.protocols.aliyun.rest_response import failure_code
-from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
 ENABLED = ("paraformer-demo",)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.audio.decode import decode
+from service.audio.stream import AudioStream
 from service.domain import AudioSource, Pcm, RawPcm
 from service.errors import InvalidRequest, UndecodableAudio, UnsupportedSampleRate
-from service.pipeline.decode import decode
-from service.streaming.audio import AudioStream
 from tests.audio_files import Encoding, chirp, encode, pcm16, wav16, write
 
 COMPRESSED = {

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from runners.interface import DiarizationOptions
-from service.pipeline import clustering
-from service.pipeline.clustering import cluster
+from service.recordings import clustering
+from service.recordings.clustering import cluster
 
 OPTIONS = DiarizationOptions(same_speaker=0.45, different_speaker=0.2)
 SIZE = 192

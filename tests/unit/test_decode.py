@@ -17,10 +17,10 @@ import pytest
 import soundfile
 import soxr
 
+from service.audio import decode as module
+from service.audio.decode import BLOCK_S, decode, probe
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RawPcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-from service.pipeline import decode as module
-from service.pipeline.decode import BLOCK_S, decode, probe
 from tests.audio_files import Encoding, Signal, chirp, encode, giant_packets, pcm16, soundless_video, tone, wav16, write
 
 Save = Callable[..., AudioSource]

@@ -15,8 +15,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service import edge
 from service.auth import bearer_key
-from service.edge import Api, Edge, unless_disconnected
+from service.edge import Api, Edge
 from service.errors import QueueFull, RecognitionFailed, ServiceError
+from service.intake.disconnect import unless_disconnected
 from service.observability import request_id
 from service.protocols.openai.transcriptions import error_response
 

@@ -8,8 +8,8 @@ import torch
 
 from runners.interface import VadOptions
 from runners.kit.funasr_models import model_class
-from service.pipeline.endpoint import Endpointer
-from service.pipeline.segmentation import Span
+from service.audio.endpoint import Endpointer
+from service.audio.spans import Span
 
 OPTIONS = VadOptions(
     max_end_silence_time=800,

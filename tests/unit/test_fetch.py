@@ -16,8 +16,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import RawTestServer
 
 from service.errors import AddressRefused, AudioTooLarge
-from service.pipeline import fetch
-from service.pipeline.fetch import fetch_audio, is_public
+from service.intake import fetch
+from service.intake.fetch import fetch_audio, is_public
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 AUDIO = bytes(range(256)) * 4000

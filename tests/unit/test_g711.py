@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.streaming.g711 import Law, pcm16
+from service.audio.g711 import Law, pcm16
 
 
 @pytest.mark.parametrize(("law", "subtype"), [("mu", "ULAW"), ("a", "ALAW")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.domain import Word, join_words
-from service.pipeline.itn import normalise, normalise_text
+from service.text.itn import normalise, normalise_text
 
 READERS_EXPECT = """
 二零二六年十一月二十三日下午三点半 2026年11月23日下午3点半

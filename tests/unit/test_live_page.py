@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.protocols import pages
+from service.pages import docs as pages
 from service.settings import Settings
 
 LIVE = pages.WEB / "live"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.streaming.nearfield import HOLD_MS, NearFieldGate, frame_levels
-from service.streaming.options import NearFieldFilter
+from service.live.nearfield import HOLD_MS, NearFieldGate, frame_levels
+from service.live.options import NearFieldFilter
 
 SETTINGS = NearFieldFilter(enabled=True, rms_threshold=0.01)
 

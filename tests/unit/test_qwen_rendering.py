@@ -10,8 +10,8 @@ import pytest
 from service.domain import Word
 from service.errors import InvalidKey, InvalidRequest, ModelNotFound, QueueFull, RecognitionFailed, WrongState
 from service.errors import ServiceError as Failure
+from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.qwen.live_response import Told, error_message
-from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 
 HAO = (Word("好", 1.0, 1.25, "。"),)
 GUESSED = (Word("hi", 1.0, 1.25, timed=False),)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pipeline.segmentation import SAMPLES_PER_MS, GreedyMerger, Span, cut_long
+from service.audio.spans import SAMPLES_PER_MS, GreedyMerger, Span, cut_long
 
 
 def merged(spans: list[Span], limit_ms: int, pause_ms: int) -> list[list[Span]]:

@@ -21,12 +21,12 @@ from scripts.demo.speech import rms
 from service.domain import AudioSource, RecognitionOptions, join_words
 from service.errors import InvalidRequest, NotReady, RecognitionFailed, ServiceError, SessionLost
 from service.inference import Runners
-from service.pipeline.transcribe import Limits, Transcriber
-from service.streaming.endpointing import Closed, SentenceFinder
-from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded, SessionFailed
-from service.streaming.nearfield import NearFieldGate, frame_levels
-from service.streaming.session import NearFieldFilter, Session, SessionOptions
-from service.streaming.tape import Tape
+from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded, SessionFailed
+from service.live.nearfield import NearFieldGate, frame_levels
+from service.live.sentence_finder import Closed, SentenceFinder
+from service.live.session import NearFieldFilter, Session, SessionOptions
+from service.live.tape import Tape
+from service.recordings.transcribe import Limits, Transcriber
 from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, Pcm, Recording, characters, error_rate, noise, silence
 
@@ -332,7 +332,7 @@ async def test_speech_around_the_threshold_loses_no_word() -> None:
 
 async def test_speech_that_is_filtered_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     session = start()
-    with caplog.at_level(logging.INFO, "service.streaming.session"):
+    with caplog.at_level(logging.INFO, "service.live.session"):
         await push_all(session, scaled(RECORDINGS["weather"].pcm, 0.01))
         assert [e async for e in session] == []
         await session.close()

@@ -10,7 +10,7 @@ import soundfile
 from service.domain import AudioSource, RecognitionOptions, Transcript
 from service.errors import NotReady, RecognitionFailed, UndecodableAudio
 from service.inference import Runners
-from service.pipeline.transcribe import Limits, Transcriber
+from service.recordings.transcribe import Limits, Transcriber
 from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, error_rate, noise, silence
 

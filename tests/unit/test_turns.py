@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
+from service.audio.spans import Span
 from service.domain import Segment, Word
-from service.pipeline.segmentation import Span
-from service.pipeline.turns import SpokenUtterance, Window, regroup, utterances_of
+from service.recordings.turns import SpokenUtterance, Window, regroup, utterances_of
 
 LIMITS = {"longest_ms": 90_000, "longest_pause_ms": 3_000}
 

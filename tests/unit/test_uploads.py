@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from service import uploads
 from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError, UploadStalled
-from service.uploads import (
+from service.intake import uploads
+from service.intake.uploads import (
     FORM_OVERHEAD_BYTES,
     MAX_FIELD_BYTES,
     Fields,

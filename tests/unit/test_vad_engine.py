@@ -10,7 +10,7 @@ import soundfile
 from runners.interface import VadBlock
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from runners.vad.engine import VadEngine
-from service.pipeline.endpoint import Endpointer
+from service.audio.endpoint import Endpointer
 from tests.speech import RECORDINGS, noise, silence
 
 DEMO_VAD = Path(__file__).parents[2] / "models" / "demo" / "vad"

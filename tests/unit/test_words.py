@@ -2,7 +2,7 @@
 
 from runners.interface import Recognition
 from service.domain import join_words
-from service.pipeline.words import with_marks, words_of
+from service.text.words import with_marks, words_of
 
 
 def recognition(*tokens: str) -> Recognition:

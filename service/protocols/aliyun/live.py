@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
-from service.intake import Serving
 from service.protocols.aliyun.live_request import Directive, StartPayload, read_directive
 from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
 from service.protocols.shared.conversation import (
@@ -14,7 +14,7 @@ from service.protocols.shared.conversation import (
     live_session,
     told_failures,
 )
-from service.streaming.audio import AudioStream
+from service.serving import Serving
 
 
 async def serve(connection: Connection, serving: Serving, first: str | bytes) -> None:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from service.domain import RecognitionOptions
 from service.errors import InvalidRequest, UnknownDirective, UnsupportedSampleRate
+from service.live.options import SessionOptions
 from service.protocols.aliyun.live_response import Namespace
 from service.protocols.shared.fields import invalid_field
 from service.protocols.shared.hotwords import parse_vocabulary
 from service.protocols.shared.names import loaded_model
-from service.streaming.options import SessionOptions
 
 Action = Literal["start", "stop", "control"]
 

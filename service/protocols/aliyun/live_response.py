@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from service.domain import Word, join_texts
 from service.errors import ServiceError
+from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.aliyun.rest_response import failure_code
-from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 
 Namespace = Literal["SpeechTranscriber", "SpeechRecognizer"]
 _SUCCESS = 20000000

@@ -16,15 +16,16 @@ from pydantic import BaseModel
 
 from runners import catalog
 from service.domain import AudioSource
-from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
-from service.intake import Job, audio_source, fetch_recording, serving_of, taken_in
+from service.intake.disconnect import unless_disconnected
+from service.intake.recording import Job, audio_source, fetch_recording, taken_in
+from service.intake.uploads import receive_body, refuse_body
 from service.observability import request_id
 from service.protocols.aliyun import rest_response as bodies
 from service.protocols.aliyun.rest_request import RecognitionQuery, RecognitionRequest, query_parameters, resolve
 from service.protocols.shared.fields import failures
+from service.serving import serving_of
 from service.settings import Settings
-from service.uploads import receive_body, refuse_body
 
 _TASK_ID_HEADER = "task_id"
 _TASK_ID = re.compile(r"[0-9a-f]{32}")

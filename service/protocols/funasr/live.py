@@ -12,9 +12,11 @@ from typing import IO, Any
 from pydantic import BaseModel, ValidationError
 from starlette.websockets import WebSocket
 
+from service.audio.stream import AudioStream
 from service.domain import AudioSource, RecognitionOptions
 from service.errors import AudioTooLarge, InvalidRequest, ServiceError
-from service.intake import Serving, audio_source, taken_in
+from service.intake.recording import audio_source, taken_in
+from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.funasr.live_request import Closing, Opening, read_message
 from service.protocols.funasr.live_response import End, failed_end, offline_result, online_result
 from service.protocols.shared.conversation import (
@@ -26,9 +28,8 @@ from service.protocols.shared.conversation import (
     told_failures,
 )
 from service.protocols.shared.growing_text import GrowingText
+from service.serving import Serving
 from service.settings import Settings
-from service.streaming.audio import AudioStream
-from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded
 
 _PROTOCOL = "funasr_ws"
 # A connection on which nothing is being recognised costs little: people pause between recordings.

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from service.domain import Hotword, RawPcm, RecognitionOptions
 from service.errors import InvalidRequest
+from service.live.options import SessionOptions
 from service.protocols.funasr.live_response import Mode
 from service.protocols.shared.fields import invalid_field
 from service.protocols.shared.hotwords import MOST_HOTWORDS
 from service.protocols.shared.names import loaded_model
-from service.streaming.options import SessionOptions
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.edge import failure_of, unless_disconnected
+from service.failures import failure_of
+from service.intake.disconnect import unless_disconnected
 from service.protocols.openai.transcriptions_response import error_body
 
 # Proxies commonly cut connections that are silent for 30 to 60 s.

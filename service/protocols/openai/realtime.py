@@ -7,7 +7,7 @@ from starlette.websockets import WebSocket
 
 from service.domain import Word, join_texts
 from service.errors import IdleTooLong, InvalidRequest, ServiceError
-from service.intake import Serving, check_ready, serving_of
+from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.openai import realtime_response as events
 from service.protocols.openai.realtime_request import (
     Append,
@@ -32,7 +32,7 @@ from service.protocols.shared.conversation import (
     told_failures,
 )
 from service.protocols.shared.growing_text import GrowingText
-from service.streaming.events import PartialChanged, SentenceBegan, SentenceEnded
+from service.serving import Serving, check_ready, serving_of
 
 router = APIRouter()
 

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runners import catalog
+from service.audio import g711
+from service.audio.stream import AudioStream
 from service.domain import Hotword, RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
+from service.live.options import SessionOptions
 from service.protocols.openai.transcriptions_request import resolve_model
 from service.protocols.shared.hotwords import MOST_HOTWORDS, prompt_hotwords
 from service.protocols.shared.names import known_language
-from service.streaming import g711
-from service.streaming.audio import AudioStream
-from service.streaming.options import SessionOptions
 
 _MODEL_PARAM = "session.audio.input.transcription.model"
 # Names of OpenAI's live models; like whisper-1 they mean the default model.

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from service.audio.decode import decode
 from service.domain import SAMPLE_RATE_HZ, AudioSource, KnownSpeaker, Pcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-from service.pipeline.decode import decode
-from service.uploads import temporary_audio_file
+from service.intake.uploads import temporary_audio_file
 
 _SHORTEST_S, _LONGEST_S = 2.0, 10.0
 _TOLERANCE_S = 0.3  # encoders pad, and cut at their own frames

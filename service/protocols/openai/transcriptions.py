@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from runners import catalog
 from service.domain import AudioSource, Transcript
-from service.edge import unless_disconnected
 from service.errors import InvalidRequest, ServiceError
-from service.intake import Job, fetch_recording, serving_of, taken_in
+from service.intake.disconnect import unless_disconnected
+from service.intake.recording import Job, fetch_recording, taken_in
+from service.intake.uploads import Fields, receive_form
 from service.protocols.openai import transcriptions_response as bodies
 from service.protocols.openai.event_stream import EventStream
 from service.protocols.openai.speaker_references import known_speakers
@@ -28,8 +29,8 @@ from service.protocols.openai.transcriptions_request import (
 )
 from service.protocols.shared import subtitles
 from service.protocols.shared.fields import failures, field_schemas
+from service.serving import serving_of
 from service.settings import Settings
-from service.uploads import Fields, receive_form
 
 
 class ModelObject(BaseModel):

@@ -6,8 +6,8 @@ import uuid
 
 from fastapi import APIRouter, Response, WebSocket
 
+from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
-from service.intake import Serving, serving_of
 from service.protocols.qwen.live_request import Message, StartPayload
 from service.protocols.qwen.live_response import Told, error_message
 from service.protocols.shared.conversation import (
@@ -18,7 +18,7 @@ from service.protocols.shared.conversation import (
     live_session,
     told_failures,
 )
-from service.streaming.audio import AudioStream
+from service.serving import Serving, serving_of
 
 router = APIRouter()
 PATH = "/ws/v1/asr/qwen"

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from runners import catalog
 from service.domain import RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
+from service.live.options import SessionOptions
 from service.protocols.shared.fields import invalid_field
 from service.protocols.shared.names import known_language, loaded_model
-from service.streaming.options import SessionOptions
 
 # What ends a segment; 60 s of speech do as well.
 _SILENCE_MS = 2000

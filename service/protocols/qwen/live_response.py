@@ -7,7 +7,7 @@ from typing import Any
 
 from service.domain import Word
 from service.errors import InvalidKey, ServiceError, WrongState
-from service.streaming.events import Event, PartialChanged, SentenceEnded
+from service.live.events import Event, PartialChanged, SentenceEnded
 
 
 class Told:

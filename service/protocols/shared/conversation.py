@@ -13,13 +13,13 @@ from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import observability
+from service.audio.stream import AudioStream
 from service.domain import SAMPLE_RATE_HZ, Pcm
-from service.edge import failure_of
 from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowReader
-from service.intake import Serving, check_ready, counted
-from service.streaming.audio import AudioStream
-from service.streaming.events import Event, SessionFailed
-from service.streaming.session import NearFieldFilter, Session, SessionOptions
+from service.failures import failure_of
+from service.live.events import Event, SessionFailed
+from service.live.session import NearFieldFilter, Session, SessionOptions
+from service.serving import Serving, check_ready, counted
 
 log = logging.getLogger(__name__)
 

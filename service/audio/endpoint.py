@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.interface import VadOptions
-from service.pipeline.segmentation import Span
+from service.audio.spans import Span
 
 FRAME_MS = 10
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.audio.endpoint import FRAME_MS
+from service.audio.spans import SAMPLES_PER_MS
 from service.domain import Pcm
-from service.pipeline.endpoint import FRAME_MS
-from service.pipeline.segmentation import SAMPLES_PER_MS
-from service.streaming.options import NearFieldFilter
+from service.live.options import NearFieldFilter
 
 HOLD_MS = 300
 _WITHIN_SENTENCE = 0.6

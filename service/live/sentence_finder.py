@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.interface import VadOptions
-from service.pipeline.endpoint import FRAME_MS, Endpointer
-from service.pipeline.segmentation import SAMPLES_PER_MS, Span, quietest_ms
-from service.streaming.nearfield import HOLD_MS, NearFieldGate
-from service.streaming.tape import Tape
+from service.audio.endpoint import FRAME_MS, Endpointer
+from service.audio.spans import SAMPLES_PER_MS, Span, quietest_ms
+from service.live.nearfield import HOLD_MS, NearFieldGate
+from service.live.tape import Tape
 
 # A sound may be speech from its first 10 ms, but coughs, clicks and beeps have ended before this much of it.
 PROOF_MS = 400

@@ -12,12 +12,12 @@ import numpy as np
 
 from runners.interface import Recognition, StreamingItem, StreamingResult
 from runners.languages import language_code, language_name
+from service.audio.spans import SAMPLES_PER_MS
 from service.domain import SAMPLE_RATE_HZ, Pcm, Word, join_words
 from service.errors import ServiceError
 from service.inference import Runners
-from service.pipeline.segmentation import SAMPLES_PER_MS
-from service.pipeline.words import words_of
-from service.streaming.options import SessionOptions
+from service.live.options import SessionOptions
+from service.text.words import words_of
 
 _LONGEST_WAITING = 5 * SAMPLE_RATE_HZ
 

@@ -23,16 +23,16 @@ from runners import catalog
 from runners.interface import Recognition
 from runners.languages import language_code
 from service import observability
+from service.audio.decode import decode
+from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
 from service.errors import NotReady
 from service.inference import Runners
-from service.pipeline import text
-from service.pipeline.decode import decode
-from service.pipeline.diarization import Diarizer
-from service.pipeline.segmentation import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.pipeline.speech import Utterance, UtteranceFinder
-from service.pipeline.turns import SpokenUtterance, regroup, utterances_of
-from service.pipeline.words import unbiased_warnings, untimed_warnings, words_of
+from service.recordings.diarization import Diarizer
+from service.recordings.turns import SpokenUtterance, regroup, utterances_of
+from service.recordings.utterances import Utterance, UtteranceFinder
+from service.text import finish as text
+from service.text.words import unbiased_warnings, untimed_warnings, words_of
 
 log = logging.getLogger(__name__)
 

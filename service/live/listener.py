@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from runners.interface import VadOptions
 from runners.vad.streaming import StreamingVad
 from service import observability
+from service.audio.endpoint import FRAME_MS
+from service.audio.spans import SAMPLES_PER_MS, Span
 from service.domain import SAMPLE_RATE_HZ, Pcm
 from service.inference import Runners
-from service.pipeline.endpoint import FRAME_MS
-from service.pipeline.segmentation import SAMPLES_PER_MS, Span
-from service.streaming.endpointing import Change, SentenceFinder
-from service.streaming.nearfield import NearFieldGate, frame_levels
-from service.streaming.options import SessionOptions
-from service.streaming.tape import Tape
+from service.live.nearfield import NearFieldGate, frame_levels
+from service.live.options import SessionOptions
+from service.live.sentence_finder import Change, SentenceFinder
+from service.live.tape import Tape
 
 _FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
 # The VAD looks at 25 ms for each frame.

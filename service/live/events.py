@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.domain import Word
 from service.errors import ServiceError
-from service.streaming.endpointing import EndReason
+from service.live.sentence_finder import EndReason
 
 
 @dataclass(frozen=True, slots=True)

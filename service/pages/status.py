@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse
 from runners import catalog
 from service import observability
 from service.errors import NotReady
-from service.intake import Serving, serving_of
+from service.serving import Serving, serving_of
 
 _REFRESH_S = 5
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from runners import catalog
 from runners.languages import language_code
+from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
 from service.domain import Pcm, Word, join_words
 from service.inference import Runners
-from service.pipeline import text
-from service.pipeline.segmentation import SAMPLES_PER_MS, Span, cut_long
-from service.pipeline.words import words_of
-from service.streaming.endpointing import Closed, EndReason
-from service.streaming.events import Event, PartialChanged, SentenceBegan, SentenceEnded
-from service.streaming.options import SessionOptions
-from service.streaming.streamed_text import Partial, StreamedText
+from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded
+from service.live.options import SessionOptions
+from service.live.partial_text import Partial, StreamedText
+from service.live.sentence_finder import Closed, EndReason
+from service.text import finish as text
+from service.text.words import words_of
 
 # What is too short to be proven by its length is speech if the recogniser thinks so, rather than not.
 _SURE_LOGPROB = math.log(0.5)

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from service.audio.decode import RAW_RATES_HZ, decode_stream
+from service.audio.samples import Frame, Resampler, mono_pieces
 from service.domain import Pcm
 from service.errors import InvalidRequest, UndecodableAudio, UnsupportedSampleRate
-from service.pipeline.decode import RAW_RATES_HZ, decode_stream
-from service.pipeline.samples import Frame, Resampler, mono_pieces
 
 # What ffmpeg calls a stream of each format that begins like this. Without a magic number the bytes must show
 # by themselves what they are, which takes two kilobytes of them.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from runners.interface import VadBlock, VadOptions
+from service.audio.endpoint import Endpointer
+from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
 from service.domain import Pcm
 from service.inference import Runners
-from service.pipeline.endpoint import Endpointer
-from service.pipeline.segmentation import SAMPLES_PER_MS, Span, cut_long
 
 _FRAME_SAMPLES = 10 * SAMPLES_PER_MS
 

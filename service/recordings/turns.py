@@ -11,8 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from service.audio.spans import Span
 from service.domain import Segment, Word, join_words, unnamed_speaker
-from service.pipeline.segmentation import Span
 
 _ACCUMULATE_MS = 10_000
 _LONGEST_BLOCK_MS = 60_000

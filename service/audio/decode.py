@@ -26,9 +26,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
+from service.audio.samples import MAX_CHANNELS, RATES_HZ, Frame, at_16k, mono_pieces, read_frame
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RawPcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-from service.pipeline.samples import MAX_CHANNELS, RATES_HZ, Frame, at_16k, mono_pieces, read_frame
 
 BLOCK_S = 10
 RAW_RATES_HZ = range(8_000, 96_001)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from service.intake import serving_of
+from service.serving import serving_of
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 # Nothing is loaded from elsewhere, whatever a bundle asks for: Redoc's page footer wants a picture.

@@ -12,16 +12,16 @@ import logging
 from collections.abc import AsyncGenerator
 
 from runners import catalog
+from service.audio.spans import Span
 from service.domain import Pcm
 from service.errors import InvalidRequest, ServiceError
 from service.inference import Runners
-from service.pipeline.segmentation import Span
-from service.streaming.endpointing import Change, Opened, Proven
-from service.streaming.events import Event, SentenceEnded, SessionFailed
-from service.streaming.listener import Listener
-from service.streaming.nearfield import NearFieldGate
-from service.streaming.options import NearFieldFilter, SessionOptions
-from service.streaming.sentence import Sentence
+from service.live.events import Event, SentenceEnded, SessionFailed
+from service.live.listener import Listener
+from service.live.nearfield import NearFieldGate
+from service.live.options import NearFieldFilter, SessionOptions
+from service.live.sentence import Sentence
+from service.live.sentence_finder import Change, Opened, Proven
 
 __all__ = ["NearFieldFilter", "Session", "SessionOptions"]
 

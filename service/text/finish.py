@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from runners import catalog
 from service.domain import RecognitionOptions, Word
 from service.inference import Runners
-from service.pipeline import itn
-from service.pipeline.words import with_marks
+from service.text import itn
+from service.text.words import with_marks
 
 
 async def finished(

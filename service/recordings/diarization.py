@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from service import observability
+from service.audio.spans import Span
 from service.domain import Diarization, KnownSpeaker, Pcm
 from service.errors import InvalidRequest
 from service.inference import Runners
-from service.pipeline.clustering import cluster
-from service.pipeline.segmentation import Span
-from service.pipeline.turns import Window
+from service.recordings.clustering import cluster
+from service.recordings.turns import Window
 
 Vectors = NDArray[np.float32]
 

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
 
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import HTTPConnection, Request
 
-from service import observability
-from service.admission import AdmissionQueue, LiveSessions, estimate_audio_s
+from service.admission import estimate_audio_s
 from service.domain import AudioSource, RawPcm, RecognitionOptions
-from service.edge import unless_disconnected
-from service.errors import NotReady, ServiceError
-from service.pipeline.fetch import fetch_audio
-from service.pipeline.transcribe import Transcriber, Transcription
+from service.intake.disconnect import unless_disconnected
+from service.intake.fetch import fetch_audio
+from service.intake.uploads import temporary_audio_file
+from service.recordings.transcribe import Transcription
+from service.serving import check_ready, counted, serving_of
 from service.settings import Settings
-from service.uploads import temporary_audio_file
-
-# Models load for seconds, not minutes: a short wait spares most clients the retry.
-_READY_WAIT_S = 2.0
-_READY_RETRY_S = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What the routes work with; ``app.state.serving``. ``started_at`` is in seconds of the epoch."""
-
-    transcriber: Transcriber
-    admission: AdmissionQueue
-    live_sessions: LiveSessions
-    settings: Settings
-    started_at: int
-
-
-def serving_of(connection: HTTPConnection) -> Serving:
-    serving: Serving = connection.app.state.serving
-    return serving
 
 
 class Wanted(Protocol):
@@ -87,33 +66,6 @@ async def taken_in(
                 yield Job(wanted, serving.transcriber.start(source, wanted.options))
 
 
-@contextmanager
-def counted(protocol: str) -> Iterator[None]:
-    """Counts how the block ends among ``protocol``'s requests."""
-    outcome = "internal_error"
-    try:
-        yield
-        outcome = "ok"
-    except ServiceError as failure:
-        outcome = failure.code
-        raise
-    except (ClientDisconnect, asyncio.CancelledError):
-        outcome = "client_disconnected"
-        raise
-    finally:
-        observability.requests.labels(protocol, outcome).inc()
-
-
-async def check_ready(serving: Serving) -> None:
-    """Waits a moment for models that are loading. Raises NotReady."""
-    try:
-        ready = await asyncio.wait_for(serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S)
-    except asyncio.TimeoutError:
-        ready = False
-    if not ready:
-        raise NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)
-
-
 def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
     """Clients name a WAV file `pcm` for what it holds; its header says better than they how to read it."""
     if raw is not None:
@@ -127,7 +79,7 @@ def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
 async def fetch_recording(address: str, file: IO[bytes], request: Request, settings: Settings) -> None:
     """Puts what an ``audio_address`` holds into ``file``, unless the client goes away. The body must have been read.
 
-    Raises what :func:`service.pipeline.fetch.fetch_audio` raises.
+    Raises what :func:`service.intake.fetch.fetch_audio` raises.
     """
     await unless_disconnected(
         request.receive,

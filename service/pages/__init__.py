@@ -1,0 +1,1 @@
+"""Pages for people: documentation, the live page, the status."""

@@ -1,0 +1,1 @@
+"""Recordings: a file in, a transcript out."""

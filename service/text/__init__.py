@@ -1,0 +1,1 @@
+"""Recognised words as readers expect them."""
