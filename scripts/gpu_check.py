@@ -28,7 +28,7 @@ from runners import catalog, gpu
 from runners.catalog import PROJECT_ROOT
 from runners.interface import RecognitionItem, StreamingItem
 from runners.qwen3.engine import Backend, Pcm, Question, Qwen3Engine
-from scripts.demo.sentences import edit_distance
+from scripts.character_errors import edit_distance
 
 DEMO = "qwen3-asr-demo"
 RECORDINGS = PROJECT_ROOT / "tests" / "fixtures" / "speech"

@@ -1,4 +1,4 @@
-"""The real runners without BentoML between: what unit tests of the pipeline run on."""
+"""The real runners without BentoML between: what tests of recordings and live sessions run on."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from scripts.demo.sentences import edit_distance
+from scripts.character_errors import edit_distance
 
 FOLDER = Path(__file__).parent / "fixtures" / "speech"
 Pcm = NDArray[np.int16]

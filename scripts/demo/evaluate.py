@@ -8,36 +8,23 @@ Prints one markdown table. Sentences are those kept out of training; "kept-out v
 from __future__ import annotations
 
 import argparse
-import functools
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from runners.campplus.engine import CampplusEngine
-from runners.interface import VadBlock
-from runners.kit.funasr_models import ModelDirectory
-from runners.paraformer.engine import ParaformerEngine
-from runners.paraformer.language_model import LanguageModel
-from runners.paraformer.punctuation import PunctuationEngine
-from runners.vad.engine import VadEngine
+from scripts.character_errors import error_rate
+from scripts.demo.engines import Engines
 from scripts.demo.evaluate_qwen3 import qwen3_rows
 from scripts.demo.evaluate_speakers import speaker_rows
 from scripts.demo.evaluate_streaming import streaming_rows
 from scripts.demo.scenes import HOP, Scene, Utterance, add_sounds, compose, record, to_pcm, unsteady_noise
-from scripts.demo.sentences import (
-    PUNCTUATION,
-    SHORT_ANSWERS,
-    draw_held_out_sentence,
-    error_rate,
-    strip_punctuation,
-)
+from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, draw_held_out_sentence, strip_punctuation
 from scripts.demo.speech import (
     VOICES,
     Voice,
@@ -49,7 +36,6 @@ from scripts.demo.speech import (
     speak,
 )
 from scripts.demo.train_punctuation import MOST_SENTENCES, draw_paragraph, split_marks
-from service.audio.endpoint import Endpointer
 from service.audio.spans import Span
 
 NUMERALS = frozenset("零一二三四五六七八九十百千万两幺半点")
@@ -62,49 +48,6 @@ HOTWORDS = (
 HOTWORD_WEIGHT = 20
 HOTWORD_PATTERNS = ("给{}打电话", "我叫{}", "请把文件交给{}", "我是{}", "{}说明天要开会，但是他很忙")
 Row = tuple[str, str]
-
-
-class Engines:
-    """The service's engines on the pack's models, each loaded when it is first needed."""
-
-    def __init__(self, models: Path) -> None:
-        self.models = models
-
-    @functools.cached_property
-    def vad(self) -> VadEngine:
-        return VadEngine(ModelDirectory.read(self.models / "vad"))
-
-    @functools.cached_property
-    def paraformer(self) -> ParaformerEngine:
-        directory = ModelDirectory.read(self.models / "paraformer")
-        return ParaformerEngine(directory, batch_size=8, language_model=self.language_model)
-
-    @functools.cached_property
-    def language_model(self) -> LanguageModel:
-        return LanguageModel.read(self.models / "language_model")
-
-    @functools.cached_property
-    def punctuation(self) -> PunctuationEngine:
-        return PunctuationEngine(ModelDirectory.read(self.models / "punctuation"), batch_size=8)
-
-    @functools.cached_property
-    def speaker(self) -> CampplusEngine:
-        return CampplusEngine(ModelDirectory.read(self.models / "speaker"), batch_size=16)
-
-    def regions(self, pcm: NDArray[np.int16]) -> list[Span]:
-        """Speech regions of one recording."""
-        (scores,) = self.vad.score([VadBlock(model="vad", pcm=pcm, context_frames=0, is_last=True)])
-        return Endpointer(self.vad.options, trim_end=True).accept(scores, is_last=True)
-
-    def texts(
-        self,
-        recordings: Sequence[NDArray[np.int16]],
-        hotwords: Mapping[str, int] | None = None,
-        *,
-        with_language_model: bool = True,
-    ) -> list[str]:
-        self.paraformer.language_model = self.language_model if with_language_model else None
-        return ["".join(r.tokens) for r in self.paraformer.recognise(recordings, [hotwords or {}] * len(recordings))]
 
 
 def numerals(text: str) -> str:

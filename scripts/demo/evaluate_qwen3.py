@@ -13,13 +13,10 @@ import numpy as np
 from runners.interface import Recognition, RecognitionItem
 from runners.qwen3.engine import Pcm, Qwen3Engine
 from runners.qwen3.transformers_backend import TransformersBackend
+from scripts.character_errors import error_rate
 from scripts.demo.qwen3_checkpoint import LONGEST_ALIGNED_S
 from scripts.demo.scenes import to_pcm
-from scripts.demo.sentences import (
-    draw_held_out_sentence,
-    error_rate,
-    strip_punctuation,
-)
+from scripts.demo.sentences import draw_held_out_sentence, strip_punctuation
 from scripts.demo.speech import SAMPLE_RATE_HZ, VOICES, Voice, augment, silence
 from scripts.demo.synthesize_qwen3 import speak_timed
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scripts.demo.dialogues import STEP_MS, Dialogue, draw_dialogue, speaker_time_error
+from scripts.demo.engines import Engines
 from scripts.demo.speech import HELD_OUT_VOICES
 from scripts.demo.trials import Trials
 from service.recordings.clustering import cluster
-
-if TYPE_CHECKING:
-    from scripts.demo.evaluate import Engines
 
 CONDITIONS = {"clean": False, "SNR 15-30 dB": True}
 

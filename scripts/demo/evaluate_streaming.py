@@ -17,8 +17,9 @@ from runners.kit.funasr_models import ModelDirectory
 from runners.kit.precision import Precision
 from runners.paraformer_streaming.engine import ParaformerStreamingEngine
 from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
+from scripts.character_errors import edit_distance
 from scripts.demo.scenes import to_pcm
-from scripts.demo.sentences import draw_held_out_sentence, edit_distance, strip_punctuation
+from scripts.demo.sentences import draw_held_out_sentence, strip_punctuation
 from scripts.demo.speech import VOICES, Voice, augment, silence, speak
 from scripts.demo.train_punctuation import draw_paragraph, split_marks
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 DIGITS = "零一二三四五六七八九"
 PUNCTUATION = "，。？、"
@@ -408,12 +408,6 @@ def is_held_out(text: str) -> bool:
     return spoken not in _WITHOUT_SLOTS and hashlib.md5(spoken.encode()).digest()[0] < 13
 
 
-def error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> str:
-    """Character error rate of all texts together."""
-    errors = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
-    return f"{100 * errors / max(1, sum(map(len, references))):.2f} %"
-
-
 def draw_held_out_sentence(rng: random.Random) -> str:
     """A sentence that is reserved for evaluation."""
     while not is_held_out(text := draw_sentence(rng)):
@@ -431,16 +425,6 @@ def characters() -> list[str]:
     text = "".join(PATTERNS) + "".join(w for words in SLOTS.values() for w in words) + "".join(SHORT_ANSWERS)
     text = _SLOT.sub("", text) + DIGITS + "幺十百千万点半整分年月日号元块角钱零下两"
     return sorted(set(strip_punctuation(text)))
-
-
-def edit_distance(a: str, b: str) -> int:
-    """Insertions, deletions and substitutions that turn one text into the other, by characters."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.kit.funasr_models import ModelDirectory
-from scripts.demo.sentences import characters, edit_distance
+from scripts.character_errors import edit_distance
+from scripts.demo.sentences import characters
 from scripts.demo.training import (
     Schedule,
     WeightAverage,

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from runners.kit.funasr_models import ModelDirectory
+from scripts.character_errors import edit_distance
 from scripts.demo import train_paraformer
-from scripts.demo.sentences import characters, edit_distance
+from scripts.demo.sentences import characters
 from scripts.demo.train_paraformer import LFR_M, LFR_N, Batches, Example
 from scripts.demo.training import Schedule, WeightAverage, save_weights, stack_frames, write_directory
 

@@ -28,8 +28,9 @@ from torch.nn.utils.rnn import pad_sequence
 from runners.qwen3 import network as qwen3_network
 from runners.qwen3.prompt import AUDIO_PAD, TEXT_TAG, TIMESTAMP, alignment_prompt, recognition_prompt
 from runners.qwen3.whisper_features import encoded_length, normalised
+from scripts.character_errors import edit_distance
 from scripts.demo import qwen3_checkpoint
-from scripts.demo.sentences import SLOTS, edit_distance, strip_punctuation
+from scripts.demo.sentences import SLOTS, strip_punctuation
 from scripts.demo.training import Schedule, WeightAverage
 
 CURRICULUM_S = 150.0

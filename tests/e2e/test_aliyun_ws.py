@@ -16,6 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.aliyun_directives import directive
 from tests.e2e.conftest import KEY
 from tests.e2e.server import Served
 from tests.speech import RECORDINGS
@@ -23,16 +24,10 @@ from tests.websocket_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, e
 
 CLIENTS = Path(__file__).parent / "clients"
 WEATHER = RECORDINGS["weather"]
-TASK_ID = "0123456789abcdef0123456789abcdef"
 
 
 def address(server: Served, path: str = "/ws/v1/asr", token: str = KEY) -> str:
     return f"ws://{urlsplit(server.url).netloc}{path}?token={token}"
-
-
-def directive(name: str, **payload: Any) -> str:
-    header = {"message_id": "f" * 32, "task_id": TASK_ID, "namespace": "SpeechTranscriber", "name": name}
-    return json.dumps({"header": {**header, "appkey": "default"}, "payload": payload})
 
 
 @contextmanager
@@ -56,7 +51,7 @@ def receive_to_end(socket: ClientConnection) -> list[dict[str, Any]]:
 
 def transcribe(server: Served, data: bytes, frame_bytes: int = 3200) -> str:
     with connected(server) as socket:
-        socket.send(directive("StartTranscription", enable_punctuation_prediction=True))
+        socket.send(directive("StartTranscription", {"enable_punctuation_prediction": True}))
         for start in range(0, len(data), frame_bytes):
             socket.send(data[start : start + frame_bytes])
         socket.send(directive("StopTranscription"))
@@ -141,7 +136,7 @@ def test_a_client_that_doubles_the_handshake_headers_is_served(server: Served) -
     with raw(server, *handshake(first), *handshake(second), ("X-NLS-Token", KEY)) as client:
         assert client.status == 101
         assert client.headers["sec-websocket-accept"] == expected_accept(first)
-        client.send(TEXT, directive("StartTranscription", enable_punctuation_prediction=True).encode())
+        client.send(TEXT, directive("StartTranscription", {"enable_punctuation_prediction": True}).encode())
         assert name_of(client.receive()[1]) == "TranscriptionStarted"
         client.send(PING, b"1")
         assert client.receive() == (PONG, b"1")
@@ -197,7 +192,7 @@ def test_ten_thousand_tiny_frames(server: Served) -> None:
 @pytest.mark.parametrize("polite", [True, False])
 def test_a_client_that_vanishes_in_the_middle_of_a_sentence(server: Served, polite: bool) -> None:
     with raw(server, *handshake(), ("X-NLS-Token", KEY)) as client:
-        client.send(TEXT, directive("StartTranscription", enable_intermediate_result=True).encode())
+        client.send(TEXT, directive("StartTranscription", {"enable_intermediate_result": True}).encode())
         client.receive()
         client.send(BINARY, WEATHER.pcm.tobytes()[:40_000])
         while name_of(client.receive()[1]) != "SentenceBegin":
@@ -218,7 +213,7 @@ def test_two_hundred_idle_connections(server: Served) -> None:
 def test_a_runner_that_dies_in_the_middle_of_a_sentence_fails_its_session(server: Served) -> None:
     pcm = WEATHER.pcm.tobytes()
     with connected(server) as socket:
-        socket.send(directive("StartTranscription", enable_intermediate_result=True))
+        socket.send(directive("StartTranscription", {"enable_intermediate_result": True}))
         socket.send(pcm[:48_000])
         while name_of(socket.recv(timeout=10)) != "TranscriptionResultChanged":
             pass

@@ -14,12 +14,12 @@ import soxr
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from tests.aliyun_directives import TASK_ID, directive
 from tests.audio_files import Encoding, encode, wav16
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, Pcm, characters, error_rate, silence
 
 PATH = "/ws/v1/asr"
-TASK_ID = "0123456789abcdef0123456789abcdef"
 WEATHER = RECORDINGS["weather"]
 DIALOGUE = RECORDINGS["dialogue"]
 ALL = {
@@ -55,8 +55,7 @@ class Client:
         self.verb = {"SpeechTranscriber": "Transcription", "SpeechRecognizer": "Recognition"}[namespace]
 
     def direct(self, name: str, payload: Message | None = None, task_id: str = TASK_ID) -> None:
-        header = {"message_id": "f" * 32, "task_id": task_id, "namespace": self.namespace, "name": name}
-        self.socket.send_text(json.dumps({"header": header} | ({"payload": payload} if payload is not None else {})))
+        self.socket.send_text(directive(name, payload, namespace=self.namespace, task_id=task_id))
 
     def start(self, **payload: Any) -> None:
         self.direct(f"Start{self.verb}", payload)

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { streamPcm } from "../../../service/web/live/audio/file.js";
-import { loudestRms, toDbfs } from "../../../service/web/live/audio/level.js";
-import { Resampler, toPcm16 } from "../../../service/web/live/audio/resampler.js";
+import { streamPcm } from "../../../../service/web/live/audio/file.js";
+import { loudestRms, toDbfs } from "../../../../service/web/live/audio/level.js";
+import { Resampler, toPcm16 } from "../../../../service/web/live/audio/resampler.js";
 
 const tone = (hz, rate, seconds) => Float32Array.from({ length: rate * seconds }, (_, i) => 0.5 * Math.sin((2 * Math.PI * hz * i) / rate));
 

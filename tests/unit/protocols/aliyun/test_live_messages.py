@@ -27,18 +27,13 @@ from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.aliyun.live_request import StartPayload, read_directive
 from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
 from service.protocols.aliyun.rest_response import failure_code
+from tests.aliyun_directives import TASK_ID, directive
 
-TASK_ID = "0123456789abcdef0123456789abcdef"
 ENABLED = ("paraformer-demo",)
 WORDS = (
     Word("今天", 0.5, 0.9, logprob=math.log(0.9)),
     Word("好", 0.9, 1.2004, punctuation="。", logprob=math.log(0.4)),
 )
-
-
-def directive(namespace: str, name: str, **message: Any) -> str:
-    header = {"message_id": TASK_ID, "task_id": TASK_ID, "namespace": namespace, "name": name, "appkey": "default"}
-    return json.dumps({"header": header, **message})
 
 
 # What a client says
@@ -56,9 +51,9 @@ def directive(namespace: str, name: str, **message: Any) -> str:
     ],
 )
 def test_every_directive_is_known_and_keeps_the_clients_task_id(namespace: str, name: str, action: str) -> None:
-    said = read_directive(directive(namespace, name, context={"sdk": {}}))
+    said = read_directive(directive(name, namespace=namespace, context={"sdk": {}}))
     assert said == (namespace, action, TASK_ID, {})
-    assert read_directive(directive(namespace, name, payload={"a": 1})).payload == {"a": 1}
+    assert read_directive(directive(name, namespace=namespace, payload={"a": 1})).payload == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +62,7 @@ def test_every_directive_is_known_and_keeps_the_clients_task_id(namespace: str, 
 )
 def test_what_is_no_directive_is_said_to_be_none(namespace: str, name: str) -> None:
     with pytest.raises(UnknownDirective):
-        read_directive(directive(namespace, name))
+        read_directive(directive(name, namespace=namespace))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from runners.campplus.engine import CampplusEngine
 from runners.campplus.network import Network
+from runners.catalog import PROJECT_ROOT
 from runners.interface import Embedding
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from tests.speech import RECORDINGS, noise, silence
 
-DEMO_SPEAKER = Path(__file__).parents[2] / "models" / "demo" / "speaker"
+DEMO_SPEAKER = PROJECT_ROOT / "models" / "demo" / "speaker"
 SPEECH = RECORDINGS["date"].pcm
 Pcm = NDArray[np.int16]
 

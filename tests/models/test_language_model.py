@@ -9,11 +9,12 @@ from typing import Any
 import kaldifst
 import pytest
 
+from runners.catalog import PROJECT_ROOT
 from runners.paraformer import runner
 from runners.paraformer.language_model import FILE, LanguageModel
 from runners.settings import RunnerSettings
 
-DEMO = Path(__file__).parents[2] / "models" / "demo" / "language_model"
+DEMO = PROJECT_ROOT / "models" / "demo" / "language_model"
 
 
 def cheapest(model: LanguageModel, tokens: list[int]) -> float:

@@ -1,15 +1,15 @@
 """Punctuation: a mark for every token, sentence marks at the end, long texts in windows."""
 
 import random
-from pathlib import Path
 
 import pytest
 
+from runners.catalog import PROJECT_ROOT
 from runners.kit.funasr_models import ModelDirectory
 from runners.paraformer.punctuation import PunctuationEngine
 from scripts.demo.sentences import PUNCTUATION, draw_sentence, strip_punctuation
 
-DEMO = Path(__file__).parents[2] / "models" / "demo" / "punctuation"
+DEMO = PROJECT_ROOT / "models" / "demo" / "punctuation"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from runners.catalog import PROJECT_ROOT
 from runners.kit.funasr_models import ModelDirectory
 from runners.paraformer.engine import ParaformerEngine
 from runners.paraformer.language_model import LanguageModel
@@ -16,7 +17,7 @@ from scripts.demo.train_paraformer import configuration
 from scripts.demo.training import write_directory
 from tests.speech import RECORDINGS, characters
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEMO = PROJECT_ROOT / "models" / "demo"
 NAME = RECORDINGS["hotword"]
 WORD = "陈书文"
 CLIPS = [NAME.pcm, RECORDINGS["weather"].pcm, RECORDINGS["home"].pcm]

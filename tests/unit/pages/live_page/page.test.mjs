@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseHotwords } from "../../../service/web/live/hotwords.js";
-import { Latency, median } from "../../../service/web/live/latency.js";
-import { toSrt } from "../../../service/web/live/subtitles.js";
-import { LANGUAGES, keysOf } from "../../../service/web/live/texts.js";
-import { Transcript, clockTime } from "../../../service/web/live/transcript.js";
+import { parseHotwords } from "../../../../service/web/live/hotwords.js";
+import { Latency, median } from "../../../../service/web/live/latency.js";
+import { toSrt } from "../../../../service/web/live/subtitles.js";
+import { LANGUAGES, keysOf } from "../../../../service/web/live/texts.js";
+import { Transcript, clockTime } from "../../../../service/web/live/transcript.js";
 
 test("both languages say the same things", () => {
   const [first, ...others] = LANGUAGES;

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from runners.catalog import PROJECT_ROOT
 from runners.interface import StreamingItem, StreamingResult
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from runners.paraformer_streaming.engine import ParaformerStreamingEngine
 from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 from tests.speech import RECORDINGS, Pcm, silence
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEMO = PROJECT_ROOT / "models" / "demo"
 SENTENCES = [n for n, r in sorted(RECORDINGS.items()) if len(r.sentences) == 1]
 CHUNK = 9600
 torch.set_num_threads(1)  # as in a runner; small steps on more threads mostly wait

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runners.catalog import PROJECT_ROOT
 from runners.interface import VadBlock, VadNetwork
 from runners.kit.features import fbank
 from runners.kit.funasr_models import ModelDirectory
@@ -18,7 +19,7 @@ from runners.vad.engine import VadEngine
 from runners.vad.streaming import StreamingVad, _fbank, read_network
 from tests.speech import RECORDINGS, Pcm, noise, silence
 
-DEMO_VAD = Path(__file__).parents[2] / "models" / "demo" / "vad"
+DEMO_VAD = PROJECT_ROOT / "models" / "demo" / "vad"
 REAL_ASSETS = os.environ.get("REAL_ASSETS")
 SPEECH = RECORDINGS["weather"].pcm
 LOUD = np.where(np.arange(16_000) % 100 < 50, 32_767, -32_768).astype(np.int16)
@@ -123,7 +124,7 @@ def test_features_equal_the_engines() -> None:
 
 def test_live_scoring_needs_no_torch() -> None:
     program = "import sys, runners.vad.streaming; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False).returncode == 0
 
 
 @pytest.mark.real

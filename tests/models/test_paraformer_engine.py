@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runners.catalog import PROJECT_ROOT
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from runners.paraformer.engine import ParaformerEngine, firing_times
 from tests.speech import RECORDINGS, silence
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEMO = PROJECT_ROOT / "models" / "demo"
 
 
 @pytest.fixture(scope="module")

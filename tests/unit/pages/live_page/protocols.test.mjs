@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AliyunSession } from "../../../service/web/live/protocols/aliyun.js";
-import { FunasrSession } from "../../../service/web/live/protocols/funasr.js";
-import { PROTOCOLS, addressOf } from "../../../service/web/live/protocols/index.js";
-import { OpenaiSession } from "../../../service/web/live/protocols/openai.js";
-import { QwenSession } from "../../../service/web/live/protocols/qwen.js";
+import { AliyunSession } from "../../../../service/web/live/protocols/aliyun.js";
+import { FunasrSession } from "../../../../service/web/live/protocols/funasr.js";
+import { PROTOCOLS, addressOf } from "../../../../service/web/live/protocols/index.js";
+import { OpenaiSession } from "../../../../service/web/live/protocols/openai.js";
+import { QwenSession } from "../../../../service/web/live/protocols/qwen.js";
 import { FakeSocket, converse } from "./fake_socket.mjs";
 
 const HOTWORDS = [

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from runners.catalog import PROJECT_ROOT
 from runners.interface import VadBlock
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
 from runners.vad.engine import VadEngine
 from service.audio.endpoint import Endpointer
 from tests.speech import RECORDINGS, noise, silence
 
-DEMO_VAD = Path(__file__).parents[2] / "models" / "demo" / "vad"
+DEMO_VAD = PROJECT_ROOT / "models" / "demo" / "vad"
 REAL_ASSETS = os.environ.get("REAL_ASSETS")
 REAL_REGIONS_MS = {
     "asr_example": [(610, 5530)],
