@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
 Pcm = NDArray[np.int16]
-_UNNAMED = "说话人"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,28 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who says a segment.
+
+    Attributes:
+        label: What readers see: a known speaker's name, or 说话人1, 说话人2, ….
+        number: Counts the speakers without a known name from 1, in order of appearance; None for a known one.
+    """
+
+    label: str
+    number: int | None = None
+
+    @classmethod
+    def unnamed(cls, number: int) -> Speaker:
+        """Makes the speaker of that number, whose name is not known."""
+        return cls(f"说话人{number}", number)
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of speech of at most MAX_SEGMENT_SEC with its punctuated text; begins and ends with speech.
 
-    ``speaker`` is a known speaker's name or :func:`unnamed_speaker`; None where speakers were not told apart.
+    ``speaker`` is None where speakers were not told apart.
     """
 
     index: int
@@ -46,7 +63,7 @@ class Segment:
     end_s: float
     text: str
     words: tuple[Word, ...] = ()
-    speaker: str | None = None
+    speaker: Speaker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +134,6 @@ class AudioSource:
     path: str
     raw: RawPcm | None = None
     name: str = field(default="", compare=False)
-
-
-def unnamed_speaker(number: int) -> str:
-    """The label of a speaker whose name is not known; ``number`` counts from 1 in order of appearance."""
-    return f"{_UNNAMED}{number}"
-
-
-def is_unnamed_speaker(label: str) -> bool:
-    """Whether :func:`unnamed_speaker` made this label."""
-    return label.startswith(_UNNAMED)
 
 
 def is_cjk(char: str) -> bool:

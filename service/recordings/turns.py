@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from service.audio.spans import Span
-from service.domain import Segment, Word, join_words, unnamed_speaker
+from service.domain import Segment, Speaker, Word, join_words
 
 _ACCUMULATE_MS = 10_000
 _LONGEST_BLOCK_MS = 60_000
@@ -23,10 +23,10 @@ _SENTENCE_ENDS = "。？！?!."
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of an utterance in which ``speaker`` (any number) talks."""
+    """A stretch of an utterance in which ``voice`` (any number) talks."""
 
     span: Span
-    speaker: int
+    voice: int
 
     @property
     def middle_s(self) -> float:
@@ -43,11 +43,11 @@ class SpokenUtterance:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Words of one speaker in a row."""
+    """Words of one voice in a row."""
 
     span: Span
     words: tuple[Word, ...]
-    speaker: int
+    voice: int
 
 
 def regroup(
@@ -67,7 +67,7 @@ def regroup(
     limit_ms = min(longest_ms, _LONGEST_BLOCK_MS)
     blocks = _accumulate(turns, _ACCUMULATE_MS, longest_ms=limit_ms, longest_pause_ms=longest_pause_ms)
     joined = _accumulate(blocks, limit_ms, longest_ms=limit_ms, longest_pause_ms=longest_pause_ms)
-    labels = _labels((piece.speaker for piece in joined), names)
+    speakers = _named((piece.voice for piece in joined), names)
     return [
         Segment(
             index=index,
@@ -75,7 +75,7 @@ def regroup(
             end_s=piece.span.end_ms / 1000,
             text=join_words(piece.words),
             words=piece.words,
-            speaker=labels[piece.speaker],
+            speaker=speakers[piece.voice],
         )
         for index, piece in enumerate(joined)
     ]
@@ -91,11 +91,11 @@ def utterances_of(words: Sequence[Word], spans: Sequence[Span]) -> list[SpokenUt
 
 
 def _turns(utterance: SpokenUtterance, windows: Sequence[Window]) -> list[_Piece]:
-    """The utterance cut where its speaker changes."""
+    """The utterance cut where its voice changes."""
     words = utterance.words
-    speakers = _speakers(words, windows)
+    voices = _voices(words, windows)
     cuts = [0]
-    for at in (i for i in range(1, len(words)) if speakers[i] != speakers[i - 1]):
+    for at in (i for i in range(1, len(words)) if voices[i] != voices[i - 1]):
         moved = _likeliest_change(words, at)
         if moved > cuts[-1]:
             cuts.append(moved)
@@ -108,12 +108,12 @@ def _turns(utterance: SpokenUtterance, windows: Sequence[Window]) -> list[_Piece
     for (first, last), (start_ms, end_ms) in zip(
         itertools.pairwise([*cuts, len(words)]), itertools.pairwise(edges_ms), strict=True
     ):
-        said = speakers[first:last]
+        said = voices[first:last]
         pieces.append(_Piece(Span(start_ms, end_ms), words[first:last], max(set(said), key=said.count)))
     return pieces
 
 
-def _speakers(words: Sequence[Word], windows: Sequence[Window]) -> list[int]:
+def _voices(words: Sequence[Word], windows: Sequence[Window]) -> list[int]:
     if not windows:
         return [0] * len(words)
     middles_s = [window.middle_s for window in windows]
@@ -122,7 +122,7 @@ def _speakers(words: Sequence[Word], windows: Sequence[Window]) -> list[int]:
         at_s = (word.start_s + word.end_s) / 2
         after = bisect_left(middles_s, at_s)
         nearby = range(max(0, after - 1), min(len(windows), after + 1))
-        found.append(windows[min(nearby, key=lambda i: abs(middles_s[i] - at_s))].speaker)
+        found.append(windows[min(nearby, key=lambda i: abs(middles_s[i] - at_s))].voice)
     return found
 
 
@@ -140,28 +140,28 @@ def _likeliest_change(words: Sequence[Word], at: int) -> int:
 
 
 def _accumulate(pieces: Iterable[_Piece], until_ms: int, *, longest_ms: int, longest_pause_ms: int) -> list[_Piece]:
-    """Joins a piece to those of the same speaker before it while they last less than ``until_ms``."""
+    """Joins a piece to those of the same voice before it while they last less than ``until_ms``."""
     joined: list[_Piece] = []
     for piece in pieces:
         block = joined[-1] if joined else None
         if (
             block is not None
-            and block.speaker == piece.speaker
+            and block.voice == piece.voice
             and block.span.end_ms - block.span.start_ms < until_ms
             and piece.span.start_ms - block.span.end_ms <= longest_pause_ms
             and piece.span.end_ms - block.span.start_ms <= longest_ms
         ):
             span = Span(block.span.start_ms, piece.span.end_ms)
-            joined[-1] = _Piece(span, block.words + piece.words, piece.speaker)
+            joined[-1] = _Piece(span, block.words + piece.words, piece.voice)
         else:
             joined.append(piece)
     return joined
 
 
-def _labels(speakers: Iterable[int], names: dict[int, str]) -> dict[int, str]:
-    labels = dict(names)
+def _named(voices: Iterable[int], names: dict[int, str]) -> dict[int, Speaker]:
+    speakers = {voice: Speaker(name) for voice, name in names.items()}
     unnamed = itertools.count(1)
-    for speaker in speakers:
-        if speaker not in labels:
-            labels[speaker] = unnamed_speaker(next(unnamed))
-    return labels
+    for voice in voices:
+        if voice not in speakers:
+            speakers[voice] = Speaker.unnamed(next(unnamed))
+    return speakers

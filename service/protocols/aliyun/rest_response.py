@@ -132,7 +132,7 @@ def _segment(segment: Segment, with_words: bool) -> RecognizedSegment:
 
 def _speaker_id(segment: Segment) -> str:
     """Always a string: typed clients expect the field, and an empty one reads as "nobody" everywhere."""
-    return segment.speaker or ""
+    return segment.speaker.label if segment.speaker else ""
 
 
 def _word_tokens(words: Iterable[Word]) -> list[WordToken]:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
-from service.domain import Segment, Transcript, Word, is_unnamed_speaker, join_texts
+from service.domain import Segment, Speaker, Transcript, Word, join_texts
 from service.errors import ServiceError
 
 Granularity = Literal["word", "segment"]
@@ -174,19 +175,23 @@ def diarized_json_body(transcript: Transcript) -> DiarizedTranscriptionBody:
 
 def diarized_segments(transcript: Transcript) -> list[DiarizedSegment]:
     """The segments with their speakers; of a stream, the events that tell them."""
-    labels = [segment.speaker or "" for segment in transcript.segments]
-    unnamed = [label for label in dict.fromkeys(labels) if is_unnamed_speaker(label)]
-    letters = {label: _letters(number) for number, label in enumerate(unnamed)}
     return [
         DiarizedSegment(
             id=f"seg_{segment.index}",
             start=_seconds(segment.start_s),
             end=_seconds(segment.end_s),
-            speaker=letters.get(label, label),
+            speaker=_lettered(segment.speaker),
             text=segment.text,
         )
-        for segment, label in zip(transcript.segments, labels, strict=True)
+        for segment in transcript.segments
     ]
+
+
+def _lettered(speaker: Speaker | None) -> str:
+    """A known speaker's name; A, B, … for the others."""
+    if speaker is None:
+        return ""
+    return speaker.label if speaker.number is None else _letters(speaker.number - 1)
 
 
 def _letters(number: int) -> str:
@@ -226,6 +231,11 @@ def error_body(failure: ServiceError) -> ErrorBody:
     )
 
 
+def error_response(failure: ServiceError) -> Response:
+    """The failure with its status; what every path of the API answers with."""
+    return Response(error_body(failure).model_dump_json(), failure.status, media_type="application/json")
+
+
 def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
     return VerboseSegment(
         id=segment.index,
@@ -236,7 +246,7 @@ def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
         tokens=[token for word in segment.words for token in word.tokens],
         avg_logprob=_average_logprob(segment.words),
         compression_ratio=_compression_ratio(segment.text),
-        speaker=segment.speaker,
+        speaker=segment.speaker.label if segment.speaker else None,
         words=_timed(segment.words) if with_words else None,
     )
 

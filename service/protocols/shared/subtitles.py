@@ -96,11 +96,11 @@ def cues(transcript: Transcript) -> list[Cue]:
     edges_ms = [*(pieces[0].start_ms for _, pieces in spoken), _ms(transcript.duration_s)]
     said: list[Cue] = []
     for (segment, pieces), next_ms in zip(spoken, edges_ms[1:], strict=True):
-        layout = _Layout(pieces, _mark_width(segment.speaker), next_ms)
+        layout = _Layout(pieces, _mark_width(_label(segment)), next_ms)
         for first, last in layout.cue_bounds():
             if lines := layout.lines(first, last):
                 start_s, end_s = pieces[first].start_ms / 1000, pieces[last - 1].end_ms / 1000
-                said.append(Cue(start_s, end_s, lines, segment.speaker))
+                said.append(Cue(start_s, end_s, lines, _label(segment)))
     return _on_screen(said, _ms(transcript.duration_s))
 
 
@@ -226,7 +226,7 @@ def _pieces(segment: Segment) -> list[_Piece]:
     else:
         slices = _slices(text, _character_spans(text))
         times_ms = _spread(slices, _ms(segment.start_s), _ms(segment.end_s))
-    room = LINE_WIDTH - _mark_width(segment.speaker)
+    room = LINE_WIDTH - _mark_width(_label(segment))
     pieces: list[_Piece] = []
     for part, (start_ms, end_ms) in zip(slices, _in_order(times_ms), strict=True):
         chunks = _chunks(part, room)
@@ -316,6 +316,10 @@ def _width(text: str) -> int:
     return sum(
         CJK_WIDTH if is_cjk(char) or unicodedata.east_asian_width(char) in "WF" else LATIN_WIDTH for char in text
     )
+
+
+def _label(segment: Segment) -> str | None:
+    return segment.speaker.label if segment.speaker else None
 
 
 def _mark(speaker: str | None) -> str:

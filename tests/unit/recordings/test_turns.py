@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from service.audio.spans import Span
-from service.domain import Segment, Word
+from service.domain import Segment, Speaker, Word
 from service.recordings.turns import SpokenUtterance, Window, regroup, utterances_of
 
 LIMITS = {"longest_ms": 90_000, "longest_pause_ms": 3_000}
@@ -31,7 +31,7 @@ def window(start_s: float, speaker: int, length_s: float = 1.5) -> Window:
 
 
 def told(segments: list[Segment]) -> list[tuple[str | None, str]]:
-    return [(segment.speaker, segment.text) for segment in segments]
+    return [(segment.speaker and segment.speaker.label, segment.text) for segment in segments]
 
 
 def test_speakers_are_labelled_in_order_of_appearance() -> None:
@@ -54,7 +54,7 @@ def test_an_utterance_too_short_for_a_window_goes_with_the_nearest() -> None:
 def test_known_speakers_have_their_names_and_the_others_are_counted_without_them() -> None:
     dialogue = [utterance(0, 2, "你好。"), utterance(3, 5, "再见。")]
     segments = regroup(dialogue, [window(0, 4), window(3, 5)], {4: "小明"}, **LIMITS)
-    assert [segment.speaker for segment in segments] == ["小明", "说话人1"]
+    assert [segment.speaker for segment in segments] == [Speaker("小明"), Speaker("说话人1", 1)]
 
 
 def test_a_change_of_speaker_inside_an_utterance_lies_at_the_end_of_a_sentence() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.domain import Segment, Transcript, Word
+from service.domain import Segment, Speaker, Transcript, Word
 from service.errors import (
     AddressRefused,
     AudioTooLarge,
@@ -80,7 +80,7 @@ def test_words_are_left_out_where_they_are_not_asked_for() -> None:
 
 
 def test_a_speaker_is_named_and_warnings_are_told() -> None:
-    segment = replace(TRANSCRIPT.segments[0], speaker="说话人1")
+    segment = replace(TRANSCRIPT.segments[0], speaker=Speaker.unnamed(1))
     body = rendered(replace(TRANSCRIPT, segments=(segment,), warnings=("no",)))
     assert body["segments"][0]["speaker_id"] == "说话人1"
     assert body["warnings"] == ["no"]

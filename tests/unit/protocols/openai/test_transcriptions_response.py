@@ -14,11 +14,12 @@ from openai.types.audio import (
 )
 from pydantic import BaseModel
 
-from service.domain import Segment, Transcript, Word
+from service.domain import Segment, Speaker, Transcript, Word
 from service.errors import InvalidKey, InvalidRequest, ModelNotFound, NotReady, QueueFull, RecognitionFailed
 from service.protocols.openai.transcriptions_response import (
     Granularity,
     delta_event,
+    diarized_segments,
     done_event,
     error_body,
     json_body,
@@ -128,7 +129,7 @@ def test_silence_is_an_empty_transcript_with_the_true_duration() -> None:
 
 
 def test_a_speaker_is_there_only_when_known() -> None:
-    known = Segment(0, 0.0, 1.0, "好。", speaker="说话人1")
+    known = Segment(0, 0.0, 1.0, "好。", speaker=Speaker.unnamed(1))
     body = sent(verbose_json_body(Transcript(2.0, "zh", "m", (known, AGAIN)), {"segment"}))
     TranscriptionVerbose.model_validate(body, strict=True)
     assert body["segments"][0]["speaker"] == "说话人1"
@@ -181,3 +182,13 @@ def test_an_error_always_has_its_four_fields(failure: Any, kind: str) -> None:
     assert sent(error_body(failure)) == {
         "error": {"message": failure.message, "type": kind, "param": failure.param, "code": failure.code}
     }
+
+
+def test_a_known_speaker_keeps_the_name_whatever_it_is_and_the_others_have_letters() -> None:
+    known, other = Speaker("说话人7"), Speaker.unnamed(1)
+    said = [Segment(n, float(n), n + 1.0, "好。", speaker=speaker) for n, speaker in enumerate((known, other, known))]
+    assert [segment.speaker for segment in diarized_segments(Transcript(3.0, "zh", "m", tuple(said)))] == [
+        "说话人7",
+        "A",
+        "说话人7",
+    ]

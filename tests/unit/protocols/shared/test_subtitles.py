@@ -12,7 +12,7 @@ import webvtt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.domain import Segment, Transcript, Word, is_cjk, join_words
+from service.domain import Segment, Speaker, Transcript, Word, is_cjk, join_words
 from service.protocols.shared.subtitles import Cue, cues, srt, vtt
 
 LATIN_PER_LINE = 42
@@ -61,7 +61,9 @@ _words = st.tuples(
     st.sampled_from([0, 0, 0, 0, 40, 350, 2500]),
 )
 _segments = st.tuples(
-    st.lists(_words, min_size=1, max_size=70), st.booleans(), st.sampled_from([None, None, "说话人1", "Zoë"])
+    st.lists(_words, min_size=1, max_size=70),
+    st.booleans(),
+    st.sampled_from([None, None, Speaker.unnamed(1), Speaker("Zoë")]),
 )
 
 
@@ -287,7 +289,7 @@ def test_an_opening_mark_goes_to_the_next_line_with_its_word() -> None:
 
 def test_a_speaker_is_marked_on_every_cue_and_counts_towards_the_width() -> None:
     said = spoken("一二三四五六七八九十" * 2 + "。" + "你好。")
-    marked = transcript(Segment(0, said.start_s, said.end_s, said.text, said.words, "说话人1"))
+    marked = transcript(Segment(0, said.start_s, said.end_s, said.text, said.words, Speaker.unnamed(1)))
     blocks = srt(marked).split("\n\n")[:-1]
     assert [block.split("\n")[2].startswith("[说话人1] ") for block in blocks] == [True, True]
     assert all(width(line) <= LATIN_PER_LINE for block in blocks for line in block.split("\n")[2:])
@@ -295,7 +297,7 @@ def test_a_speaker_is_marked_on_every_cue_and_counts_towards_the_width() -> None
 
 
 def test_two_speakers_never_share_a_cue() -> None:
-    answers = [Segment(n, float(n), n + 0.3, "好。", speaker=f"说话人{n + 1}") for n in range(2)]
+    answers = [Segment(n, float(n), n + 0.3, "好。", speaker=Speaker.unnamed(n + 1)) for n in range(2)]
     assert [(cue.speaker, cue.lines) for cue in cues(transcript(*answers))] == [
         ("说话人1", ("好",)),
         ("说话人2", ("好",)),
@@ -304,12 +306,12 @@ def test_two_speakers_never_share_a_cue() -> None:
 
 def test_markup_in_the_text_is_escaped_in_webvtt() -> None:
     hostile = 'a <b> & c --> d "e"'
-    said = transcript(Segment(0, 0.0, 3.0, hostile, speaker="<A>"))
+    said = transcript(Segment(0, 0.0, 3.0, hostile, speaker=Speaker("<A>")))
     assert '\n[&lt;A&gt;] a &lt;b&gt; &amp; c --&gt; d "e"\n' in vtt(said)
     (caption,) = webvtt.from_string(vtt(said)).captions
     assert html.unescape(caption.raw_text) == "[<A>] " + hostile
 
 
 def test_a_line_break_in_the_text_or_the_name_never_ends_a_cue_early() -> None:
-    said = transcript(Segment(0, 0.0, 3.0, "one\n\n2\u2028three", speaker="A\n\nB"))
+    said = transcript(Segment(0, 0.0, 3.0, "one\n\n2\u2028three", speaker=Speaker("A\n\nB")))
     assert srt(said) == "1\n00:00:00,000 --> 00:00:03,000\n[A B] one 2 three\n\n"
