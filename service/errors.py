@@ -1,4 +1,23 @@
-"""One hierarchy of failures; each protocol renders it in its own envelope.
+"""The failures that clients are told about, each with a status and a code; a protocol renders them in its own envelope.
+
+    ServiceError                 500 server_error
+    ├── InvalidRequest           400 invalid_request
+    │   ├── UnsupportedSampleRate    unsupported_sample_rate
+    │   ├── UnknownDirective         unknown_directive
+    │   ├── WrongState               wrong_state
+    │   └── AddressRefused           invalid_audio_address
+    ├── InvalidKey               401 invalid_api_key
+    ├── NotFound                 404 not_found
+    │   └── ModelNotFound            model_not_found
+    ├── UploadStalled            408 upload_stalled
+    ├── IdleTooLong              408 idle
+    ├── SlowReader               408 slow_reader
+    ├── AudioTooLarge            413 audio_too_large
+    ├── UndecodableAudio         415 unsupported_audio
+    ├── QueueFull                429 queue_full
+    ├── RecognitionFailed        500 recognition_failed
+    ├── NotReady                 503 not_ready
+    └── SentenceLost             503 session_lost
 
 A message says what was wrong and what would be right; it is shown to the client, so it holds no
 secrets, paths or tracebacks.
@@ -8,34 +27,61 @@ from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """A failure that a client is told about. ``param`` names the request field at fault, if one is."""
+    """A failure that a client is told about.
+
+    Attributes:
+        status: HTTP status.
+        code: Short name for programs, the same in every protocol that has room for one.
+        message: What was wrong and what would be right, for people.
+        param: The request field at fault, if one is.
+        retry_after_s: Seconds after which the same request may succeed, if it may.
+    """
 
     status = 500
     code = "server_error"
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+        status: int | None = None,
+        code: str | None = None,
+    ) -> None:
+        """``status`` and ``code`` take the place of the class's own."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.status = self.status if status is None else status
+        self.code = self.code if code is None else code
 
 
 class InvalidRequest(ServiceError):
+    """Something in the request is wrong."""
+
     status = 400
     code = "invalid_request"
 
 
 class InvalidKey(ServiceError):
+    """The API key is missing or wrong."""
+
     status = 401
     code = "invalid_api_key"
 
 
 class NotFound(ServiceError):
+    """There is no such thing here."""
+
     status = 404
     code = "not_found"
 
 
 class ModelNotFound(NotFound):
+    """The model does not exist, or is not loaded."""
+
     code = "model_not_found"
 
 
@@ -61,6 +107,8 @@ class SlowReader(ServiceError):
 
 
 class AudioTooLarge(ServiceError):
+    """The audio has more bytes or seconds than are taken."""
+
     status = 413
     code = "audio_too_large"
 
@@ -73,6 +121,8 @@ class UndecodableAudio(ServiceError):
 
 
 class UnsupportedSampleRate(InvalidRequest):
+    """The sample rate is none that can be read."""
+
     code = "unsupported_sample_rate"
 
 
@@ -89,12 +139,14 @@ class WrongState(InvalidRequest):
 
 
 class AddressRefused(InvalidRequest):
-    """An ``audio_address`` that must not or cannot be fetched."""
+    """An ``audio_address`` must not or cannot be fetched."""
 
     code = "invalid_audio_address"
 
 
 class QueueFull(ServiceError):
+    """More is waiting than is taken on."""
+
     status = 429
     code = "queue_full"
 
@@ -106,15 +158,14 @@ class NotReady(ServiceError):
     code = "not_ready"
 
 
-class SessionLost(ServiceError):
-    """The state of a live session is gone: its runner restarted, or nothing came for too long."""
+class SentenceLost(ServiceError):
+    """The recogniser has lost a live sentence: its runner restarted, or nothing came for too long."""
 
     status = 503
-    code = "session_lost"
+    code = "session_lost"  # clients know it by this name
 
 
 class RecognitionFailed(ServiceError):
     """A segment failed twice; the whole request fails rather than leave text out."""
 
-    status = 500
     code = "recognition_failed"

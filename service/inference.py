@@ -35,7 +35,7 @@ from runners.interface import (
 from runners.languages import language_name
 from service import connections, observability
 from service.domain import Pcm, RecognitionOptions
-from service.errors import NotReady, RecognitionFailed, SessionLost
+from service.errors import NotReady, RecognitionFailed, SentenceLost
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -166,7 +166,7 @@ class Runners:
             raise
 
     async def _give_up(self, recognition: str) -> None:
-        with suppress(SessionLost, RecognitionFailed):
+        with suppress(SentenceLost, RecognitionFailed):
             await _call_once("qwen3", lambda: self._qwen3.cancel([recognition]))
 
     async def embed(self, model: str, pcm: Pcm) -> Embedding:
@@ -193,7 +193,7 @@ class Runners:
     async def stream(self, item: StreamingItem) -> StreamingResult:
         """Recognises the next audio of a live sentence; the next item of a session waits for this one's result.
 
-        Raises SessionLost where the sentence cannot go on, because the runner no longer knows its session or
+        Raises SentenceLost where the sentence cannot go on, because the runner no longer knows its session or
         the connection broke (the audio may or may not have been recognised: never sent twice), and
         RecognitionFailed, which ends the session as well.
         """
@@ -205,7 +205,7 @@ class Runners:
                 results = await _call_once(runner, lambda: proxy.step([item]))
         result = StreamingResult.model_validate(results[0])
         if result.lost:
-            raise SessionLost("the live session is no longer known to the recogniser; start again")
+            raise SentenceLost("the live session is no longer known to the recogniser; start again")
         if result.error is not None:
             log.error("a live session failed: %s", result.error)
             raise RecognitionFailed("recognition of the live audio failed")
@@ -223,7 +223,7 @@ class Runners:
         runner, proxy = self._live_runner(model)
         try:
             await _call_once(runner, lambda: proxy.free([session]))
-        except SessionLost:
+        except SentenceLost:
             log.debug("a session was lost before it was closed")
 
 
@@ -266,13 +266,13 @@ async def _call(runner: str, call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
-    """A call that must not be repeated: SessionLost where its connection broke."""
+    """A call that must not be repeated: SentenceLost where its connection broke."""
     try:
         with observability.calling(runner):
             return await call()
     except (*_BROKEN, *_AWAY) as error:
         log.error("runner %s is away: %s", runner, error)
-        raise SessionLost("the recogniser restarted; the live session is lost, start again") from error
+        raise SentenceLost("the recogniser restarted; the live session is lost, start again") from error
     except BentoMLException as error:
         log.error("runner %s failed: %s", runner, error)
         raise RecognitionFailed("a model runner failed") from error

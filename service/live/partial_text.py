@@ -69,7 +69,7 @@ class StreamedText:
 
     @property
     def partial(self) -> Partial:
-        """The sentence so far. Raises SessionLost, RecognitionFailed or NotReady once recognition has failed."""
+        """The sentence so far. Raises SentenceLost, RecognitionFailed or NotReady once recognition has failed."""
         if self._worker.done() and not self._worker.cancelled():
             self._worker.result()
         return self._partial

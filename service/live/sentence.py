@@ -74,7 +74,7 @@ class Sentence:
         self._final.add_done_callback(lambda _: self._news.set())
 
     async def events(self, index: int) -> AsyncGenerator[Event, None]:
-        """Tells the sentence as number ``index``. Raises SessionLost, RecognitionFailed or NotReady."""
+        """Tells the sentence as number ``index``. Raises SentenceLost, RecognitionFailed or NotReady."""
         began = False
         told: Partial | None = None
         while True:

@@ -9,7 +9,7 @@ from bentoml.exceptions import InternalServerError
 
 from runners.interface import StreamingItem, StreamingResult
 from service import inference
-from service.errors import NotReady, RecognitionFailed, SessionLost
+from service.errors import NotReady, RecognitionFailed, SentenceLost
 from service.inference import Runners
 from tests.engines import DEMO, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, silence
@@ -46,7 +46,7 @@ def item(session: str = "s", samples: int = 1600, **options: Any) -> StreamingIt
 
 async def test_an_item_whose_connection_broke_is_not_sent_again() -> None:
     runner = Runner(aiohttp.ServerDisconnectedError())
-    with pytest.raises(SessionLost):
+    with pytest.raises(SentenceLost):
         await Runners(None, None, streaming=runner).stream(item())
     assert runner.calls == 1
 
@@ -65,7 +65,7 @@ async def test_a_first_item_that_kills_its_runner_twice_is_not_tried_again() -> 
 
 
 async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
-    with pytest.raises(SessionLost):
+    with pytest.raises(SentenceLost):
         await Runners(None, None, streaming=Runner(answer=StreamingResult(lost=True))).stream(item())
 
 
@@ -92,7 +92,7 @@ async def test_a_sentence_is_recognised_as_it_comes() -> None:
         texts.append("".join(t + m for t, m in zip(result.tokens, result.marks, strict=True)))
     assert texts[-1] == "今天天气怎么样？"
     assert len(set(texts)) > 3
-    with pytest.raises(SessionLost):
+    with pytest.raises(SentenceLost):
         await runners.stream(item("live"))
 
 

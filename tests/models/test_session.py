@@ -19,7 +19,7 @@ from runners.interface import VadBlock
 from scripts.demo import scenes
 from scripts.demo.speech import rms
 from service.domain import AudioSource, RecognitionOptions, join_words
-from service.errors import InvalidRequest, NotReady, RecognitionFailed, ServiceError, SessionLost
+from service.errors import InvalidRequest, NotReady, RecognitionFailed, SentenceLost, ServiceError
 from service.inference import Runners
 from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded, SessionFailed
 from service.live.nearfield import NearFieldGate, frame_levels
@@ -125,8 +125,7 @@ async def test_events_do_not_depend_on_how_the_audio_comes(sizes: tuple[int, ...
 
 async def test_each_sentence_is_what_the_offline_pipeline_makes_of_it(tmp_path: Path) -> None:
     pcm = RECORDINGS["dialogue"].pcm
-    transcriber = Transcriber(Limits(90.0, 3600.0))
-    transcriber.bind(in_process_runners())
+    transcriber = Transcriber(in_process_runners(), Limits(90.0, 3600.0))
     for sentence in ended(await hear(pcm)):
         path = tmp_path / "sentence.wav"
         soundfile.write(path, pcm[(sentence.begin_ms - 150) * 16 : (sentence.end_ms + 100) * 16], 16_000)
@@ -521,7 +520,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("stage", FAILURES)
-@pytest.mark.parametrize("error", [RecognitionFailed("no"), SessionLost("gone"), ZeroDivisionError("a bug")], ids=str)
+@pytest.mark.parametrize("error", [RecognitionFailed("no"), SentenceLost("gone"), ZeroDivisionError("a bug")], ids=str)
 async def test_a_failure_is_the_last_event(stage: str, error: Exception) -> None:
     before = asyncio.all_tasks()
     session = start(PARTIALS, runners=FAILURES[stage](error))

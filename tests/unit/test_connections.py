@@ -12,7 +12,7 @@ import pytest
 from _bentoml_impl.client.proxy2 import SessionManager
 
 from service import connections, inference
-from service.errors import SessionLost
+from service.errors import SentenceLost
 
 pytestmark = pytest.mark.asyncio
 
@@ -86,5 +86,5 @@ async def test_a_live_session_ends_where_its_machine_cannot_be_connected_to() ->
     async def call() -> None:
         raise aiohttp.ConnectionTimeoutError("no answer")
 
-    with pytest.raises(SessionLost):
+    with pytest.raises(SentenceLost):
         await inference._call_once("streaming", call)
