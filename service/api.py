@@ -13,14 +13,14 @@ from runners.vad.runner import VadRunner
 from service.app import create_app
 from service.inference import proxies
 from service.observability import start_tracing, stop_tracing
-from service.recordings.transcribe import Limits, Transcriber
+from service.serving import Serving
 from service.settings import settings
 from service.websocket import install
 
 _settings = settings()
 logs.configure(_settings.log_level, _settings.log_format)
-transcriber = Transcriber(Limits(_settings.max_segment_sec, _settings.max_audio_duration_sec))
-app = create_app(transcriber, _settings)
+serving = Serving(_settings)
+app = create_app(serving)
 install()
 _families = {catalog.models()[name].family for name in _settings.enabled_models}
 
@@ -53,7 +53,7 @@ class ASRService:
     def __init__(self) -> None:
         start_tracing(_settings.otel_exporter_otlp_endpoint)
         self._runners = proxies(self)
-        transcriber.bind(self._runners)
+        serving.bind(self._runners)
 
     async def __is_ready__(self) -> bool:
         return await self._runners.ready()

@@ -31,14 +31,20 @@ _LINGER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Api:
-    """What holds for the paths below ``prefix``: how a failure is told, and where the key is that a caller brings
-    (``presented_key``; None where no key is asked for).
+class PathRules:
+    """What holds for the paths below a prefix; where several fit, the longest prefix counts.
+
+    Attributes:
+        prefix: Where the paths begin, such as ``/v1``; "" fits every path.
+        error_response: Tells a failure in the envelope of these paths.
+        presented_key: Finds the key that a caller brings; None where no key is asked for.
+        live: Whether they hold for WebSockets, or else for HTTP.
     """
 
     prefix: str
     error_response: Callable[[ServiceError], Response]
     presented_key: Callable[[HTTPConnection], bytes | None] | None = None
+    live: bool = False
 
 
 class Edge:
@@ -48,14 +54,11 @@ class Edge:
     keep the client waiting for a first byte until it expires.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], apis: Sequence[Api], live_apis: Sequence[Api]) -> None:
-        """For each path the first of ``apis``, or of ``live_apis`` where a WebSocket is asked for, that fits counts;
-        the last one's prefix is empty.
-        """
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], rules: Sequence[PathRules]) -> None:
+        """``rules`` in any order; for HTTP and for WebSockets one of them has the prefix ""."""
         self._app = app
         self._keys = keys
-        self._apis = apis
-        self._live_apis = live_apis
+        self._rules = sorted(rules, key=lambda rule: -len(rule.prefix))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -74,7 +77,7 @@ class Edge:
             request_id.reset(token)
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        api = next(api for api in self._live_apis if _is_below(scope, api.prefix))
+        rules = self._rules_of(scope)
         accepted = False
 
         async def noting_acceptance(message: Message) -> None:
@@ -83,7 +86,7 @@ class Edge:
             await send(message)
 
         try:
-            self._check_key(scope, api)
+            self._check_key(scope, rules)
             await self._app(scope, receive, noting_acceptance)
         except Exception as error:
             if accepted:
@@ -91,25 +94,29 @@ class Edge:
             if "websocket.http.response" not in scope.get("extensions", {}):
                 await send({"type": "websocket.close"})  # told as 403
                 return
-            await _failure_response(api, error)(scope, receive, send)
+            await _failure_response(rules, error)(scope, receive, send)
 
-    def _check_key(self, scope: Scope, api: Api) -> None:
-        if api.presented_key is not None:
-            check_key(self._keys, api.presented_key(HTTPConnection(scope)))
+    def _rules_of(self, scope: Scope) -> PathRules:
+        live = scope["type"] == "websocket"
+        return next(rules for rules in self._rules if rules.live == live and _is_below(scope, rules.prefix))
+
+    def _check_key(self, scope: Scope, rules: PathRules) -> None:
+        if rules.presented_key is not None:
+            check_key(self._keys, rules.presented_key(HTTPConnection(scope)))
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
-        api = next(api for api in self._apis if _is_below(scope, api.prefix))
+        rules = self._rules_of(scope)
         try:
-            self._check_key(scope, api)
+            self._check_key(scope, rules)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # the edge: what is not caught here hangs or shows a traceback
             if exchange.response_started:
                 raise
-            await _failure_response(api, error)(scope, exchange.receive, exchange.send)
+            await _failure_response(rules, error)(scope, exchange.receive, exchange.send)
 
 
-def _failure_response(api: Api, error: Exception) -> Response:
-    response = api.error_response(failure_of(error))
+def _failure_response(rules: PathRules, error: Exception) -> Response:
+    response = rules.error_response(failure_of(error))
     response.headers.update(_headers_of(error))
     return response
 

@@ -1,18 +1,19 @@
-"""What the routes work with, and what each of them does alike: waits for the models, counts how it ended."""
+"""What the routes work with, and how each of them counts the way it ended."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, HTTPConnection
 
 from service import observability
 from service.admission import AdmissionQueue, LiveSessions
 from service.errors import NotReady, ServiceError
-from service.recordings.transcribe import Transcriber
+from service.inference import Runners
+from service.recordings.transcribe import Limits, Transcriber
 from service.settings import Settings
 
 # Models load for seconds, not minutes: a short wait spares most clients the retry.
@@ -20,18 +21,57 @@ _READY_WAIT_S = 2.0
 _READY_RETRY_S = 5
 
 
-@dataclass(frozen=True, slots=True)
 class Serving:
-    """What the routes work with; ``app.state.serving``. ``started_at`` is in seconds of the epoch."""
+    """What the routes work with; ``app.state.serving``.
 
-    transcriber: Transcriber
-    admission: AdmissionQueue
-    live_sessions: LiveSessions
-    settings: Settings
-    started_at: int
+    Attributes:
+        settings: Of this process.
+        admission: The queue of recordings.
+        live_sessions: The places of live sessions.
+        started_at: When the process started, in seconds of the epoch.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.admission = AdmissionQueue(settings.max_queue_audio_sec)
+        self.live_sessions = LiveSessions(settings.max_live_sessions)
+        self.started_at = int(time.time())
+        self._runners: Runners | None = None
+
+    def bind(self, runners: Runners) -> None:
+        """Takes the runners, once the service has them."""
+        self._runners = runners
+
+    @property
+    def runners(self) -> Runners:
+        """The model runners. Raises NotReady before there are any."""
+        if self._runners is None:
+            raise _loading()
+        return self._runners
+
+    @property
+    def transcriber(self) -> Transcriber:
+        """What transcribes recordings. Raises NotReady before there are runners."""
+        return Transcriber(self.runners, Limits(self.settings.max_segment_sec, self.settings.max_audio_duration_sec))
+
+    async def check_ready(self) -> None:
+        """Waits a moment for models that are loading. Raises NotReady."""
+        if self._runners is None:
+            raise _loading()
+        try:
+            await asyncio.wait_for(self._runners.vad_options(self.settings.enabled_models[0]), _READY_WAIT_S)
+        except asyncio.TimeoutError:
+            raise _loading() from None
+
+    async def device(self) -> str:
+        """Where recognition computes: `cpu` or `cuda`. Raises NotReady until every runner answers."""
+        if not await self.runners.ready():
+            raise _loading()
+        return await self.runners.device()
 
 
 def serving_of(connection: HTTPConnection) -> Serving:
+    """What the connection's app works with."""
     serving: Serving = connection.app.state.serving
     return serving
 
@@ -53,11 +93,5 @@ def counted(protocol: str) -> Iterator[None]:
         observability.requests.labels(protocol, outcome).inc()
 
 
-async def check_ready(serving: Serving) -> None:
-    """Waits a moment for models that are loading. Raises NotReady."""
-    try:
-        ready = await asyncio.wait_for(serving.transcriber.is_ready(serving.settings.enabled_models[0]), _READY_WAIT_S)
-    except asyncio.TimeoutError:
-        ready = False
-    if not ready:
-        raise NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)
+def _loading() -> NotReady:
+    return NotReady("Models are loading; try again shortly.", retry_after_s=_READY_RETRY_S)

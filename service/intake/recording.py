@@ -17,7 +17,7 @@ from service.intake.disconnect import unless_disconnected
 from service.intake.fetch import fetch_audio
 from service.intake.uploads import temporary_audio_file
 from service.recordings.transcribe import Transcription
-from service.serving import check_ready, counted, serving_of
+from service.serving import counted, serving_of
 from service.settings import Settings
 
 
@@ -42,7 +42,7 @@ class Job(Generic[WantedT]):
 
 
 @asynccontextmanager
-async def taken_in(
+async def admitted(
     connection: ConnectionT, protocol: str, receive: Receive[ConnectionT, WantedT]
 ) -> AsyncIterator[Job[WantedT]]:
     """Takes a request in, as far as recognition; its audio file and its place are held to the end of the block.
@@ -57,7 +57,7 @@ async def taken_in(
     """
     serving = serving_of(connection)
     with counted(protocol):
-        await check_ready(serving)
+        await serving.check_ready()
         serving.admission.check()
         with temporary_audio_file() as file:
             wanted, source = await receive(connection, serving.settings, file)

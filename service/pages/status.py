@@ -79,8 +79,8 @@ Section = tuple[str, list[Row]]
 
 async def _sections(serving: Serving) -> list[Section]:
     try:
-        states = await serving.transcriber.runners.states()
-        device = await serving.transcriber.device() if all(states.values()) else "-"
+        states = await serving.runners.states()
+        device = await serving.device() if all(states.values()) else "-"
     except NotReady:
         states, device = {}, "-"
     ready = bool(states) and all(states.values())

@@ -8,10 +8,14 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
-from service.protocols.aliyun import live as aliyun_ws
+from service.auth import nls_token
+from service.edge import PathRules
+from service.protocols.aliyun import live as aliyun
+from service.protocols.aliyun import rest
 from service.protocols.aliyun.live_response import task_failed
-from service.protocols.funasr import live as funasr_ws
-from service.protocols.shared.conversation import Connection, told_failures
+from service.protocols.funasr import live as funasr
+from service.protocols.shared.conversation import Connection, report_failures
+from service.protocols.shared.protocol import Protocol
 from service.serving import serving_of
 
 router = APIRouter()
@@ -36,13 +40,13 @@ async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], 
     connection = Connection(websocket)
     await connection.accept("binary")  # as FunASR's clients ask
     serving = serving_of(websocket)
-    async with told_failures(connection, lambda failure: task_failed(failure, "")):
+    async with report_failures(connection, lambda failure: task_failed(failure, "")):
         first = await connection.receive(serving.settings.live_idle_timeout_sec)
         message = _object(first)
         if is_funasr(message):
-            await funasr_ws.serve(connection, serving, message)
+            await funasr.serve(connection, serving, message)
         else:
-            await aliyun_ws.serve(connection, serving, first)
+            await aliyun.serve(connection, serving, first)
 
 
 def _object(message: str | bytes) -> dict[str, Any]:
@@ -52,3 +56,6 @@ def _object(message: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {}
+
+
+PROTOCOL = Protocol((aliyun.LABEL, funasr.LABEL), router, (PathRules("", rest.error_response, nls_token, live=True),))

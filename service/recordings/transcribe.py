@@ -26,7 +26,6 @@ from service import observability
 from service.audio.decode import decode
 from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
-from service.errors import NotReady
 from service.inference import Runners
 from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
@@ -48,38 +47,14 @@ class Limits:
 
 
 class Transcriber:
-    """Starts transcriptions. Bound to its runners once the service has them."""
+    """Starts transcriptions."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._runners: Runners | None = None
-
-    def bind(self, runners: Runners) -> None:
+    def __init__(self, runners: Runners, limits: Limits) -> None:
         self._runners = runners
-
-    @property
-    def runners(self) -> Runners:
-        """Raises NotReady before there are any."""
-        if self._runners is None:
-            raise NotReady("Models are loading; try again shortly.", retry_after_s=5)
-        return self._runners
-
-    async def is_ready(self, model: str) -> bool:
-        """Whether the runners answer for ``model``."""
-        if self._runners is None:
-            return False
-        await self._runners.vad_options(model)
-        return True
-
-    async def device(self) -> str:
-        """Where recognition computes: `cpu` or `cuda`. Raises NotReady until every runner answers."""
-        if self._runners is None or not await self._runners.ready():
-            raise NotReady("Models are loading; try again shortly.", retry_after_s=5)
-        return await self._runners.device()
+        self._limits = limits
 
     def start(self, source: AudioSource, options: RecognitionOptions) -> Transcription:
-        if self._runners is None:
-            raise NotReady("models are loading; try again shortly", retry_after_s=5)
+        """Returns a transcription that begins when it is iterated."""
         return Transcription(self._runners, self._limits, source, options)
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from service.domain import AudioSource, RecognitionOptions, Transcript
-from service.errors import NotReady, RecognitionFailed, UndecodableAudio
+from service.errors import RecognitionFailed, UndecodableAudio
 from service.inference import Runners
 from service.recordings.transcribe import Limits, Transcriber
 from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
@@ -19,9 +19,7 @@ OPTIONS = RecognitionOptions(DEMO)
 
 
 def transcriber(max_segment_s: float = 90.0, runners: Runners | None = None) -> Transcriber:
-    made = Transcriber(Limits(max_segment_s, 3600.0))
-    made.bind(runners or in_process_runners())
-    return made
+    return Transcriber(runners or in_process_runners(), Limits(max_segment_s, 3600.0))
 
 
 async def transcribe(path: Path, options: RecognitionOptions = OPTIONS, max_segment_s: float = 90.0) -> Transcript:
@@ -127,12 +125,6 @@ async def test_what_is_no_audio_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"Dear sir, this is not audio at all. " * 1000)
     with pytest.raises(UndecodableAudio):
         await transcribe(path)
-
-
-async def test_before_the_runners_are_bound_a_client_is_asked_to_wait() -> None:
-    with pytest.raises(NotReady) as caught:
-        Transcriber(Limits(90, 3600)).start(AudioSource("x"), OPTIONS)
-    assert caught.value.retry_after_s
 
 
 class FailingRecogniser(AsyncProxy):

@@ -19,7 +19,7 @@ os.environ.update({"ENABLED_MODELS": "demo", "API_KEY": "", "MAX_AUDIO_SIZE": "2
 
 from service.api import ASRService
 from service.app import create_app
-from service.recordings.transcribe import Limits, Transcriber
+from service.serving import Serving
 from service.settings import Settings
 from tests.engines import in_process_runners
 from tests.speech import FOLDER
@@ -40,10 +40,10 @@ def serve() -> Serve:
 
     def make(*, ready: bool = True, **settings: Any) -> TestClient:
         chosen = Settings(enabled_models="demo", **settings)
-        transcriber = Transcriber(Limits(chosen.max_segment_sec, chosen.max_audio_duration_sec))
+        serving = Serving(chosen)
         if ready:
-            transcriber.bind(in_process_runners())
-        return TestClient(create_app(transcriber, chosen))
+            serving.bind(in_process_runners())
+        return TestClient(create_app(serving))
 
     return make
 

@@ -15,15 +15,18 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service import edge
 from service.auth import bearer_key
-from service.edge import Api, Edge
+from service.edge import Edge, PathRules
 from service.errors import QueueFull, RecognitionFailed, ServiceError
 from service.intake.disconnect import unless_disconnected
 from service.observability import request_id
-from service.protocols.openai.transcriptions import error_response
+from service.protocols.openai.transcriptions_response import error_response
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-APIS = (Api("/v1", error_response, bearer_key), Api("", error_response))
-LIVE_APIS = (Api("", error_response, bearer_key),)
+RULES = (
+    PathRules("/v1", error_response, bearer_key),
+    PathRules("", error_response),
+    PathRules("", error_response, bearer_key, live=True),
+)
 
 
 class Client:
@@ -47,12 +50,12 @@ class Client:
         path: str = "/v1/x",
         headers: dict[str, str] | None = None,
         *,
-        apis: Sequence[Api] = APIS,
+        rules: Sequence[PathRules] = RULES,
         **scope: Any,
     ) -> int:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         request = {"type": "http", "method": "POST", "path": path, "headers": raw, **scope}
-        asyncio.run(Edge(app, [SecretStr("key")], apis, LIVE_APIS)(request, self.receive, self.send))  # type: ignore[arg-type]
+        asyncio.run(Edge(app, [SecretStr("key")], rules)(request, self.receive, self.send))  # type: ignore[arg-type]
         status: int = self.sent[0]["status"]
         return status
 
@@ -61,7 +64,7 @@ class Client:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         extensions: dict[str, Any] = {"websocket.http.response": {}}
         request = {"type": "websocket", "path": "/x", "headers": raw, "extensions": extensions, **scope}
-        asyncio.run(Edge(app, [SecretStr("key")], APIS, LIVE_APIS)(request, self.receive, self.send))
+        asyncio.run(Edge(app, [SecretStr("key")], RULES)(request, self.receive, self.send))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -125,22 +128,22 @@ def test_a_wrong_key_is_not_echoed() -> None:
     assert "s3cret" not in str(client.sent)
 
 
-def test_the_first_api_that_fits_a_path_says_what_a_failure_looks_like_and_where_the_key_is() -> None:
+def test_the_longest_prefix_that_fits_a_path_says_what_a_failure_looks_like_and_where_the_key_is() -> None:
     def plain(failure: ServiceError) -> Response:
         return Response(failure.code, failure.status)
 
-    apis = (
-        Api("/a/open", plain),
-        Api("/a", plain, lambda connection: connection.headers.get("k", "").encode()),
-        Api("", error_response),
+    rules = (
+        PathRules("/a", plain, lambda connection: connection.headers.get("k", "").encode()),
+        PathRules("/a/open", plain),
+        PathRules("", error_response),
     )
     client = Client()
-    assert client.ask(failing(QueueFull("full", retry_after_s=7)), "/a/open", apis=apis) == 429
+    assert client.ask(failing(QueueFull("full", retry_after_s=7)), "/a/open", rules=rules) == 429
     assert (client.headers["retry-after"], client.sent[-1]["body"]) == ("7", b"queue_full")
-    assert Client().ask(ok, "/a/b", apis=apis) == 401
-    assert Client().ask(ok, "/a/b", {"k": "key"}, apis=apis) == 200
+    assert Client().ask(ok, "/a/b", rules=rules) == 401
+    assert Client().ask(ok, "/a/b", {"k": "key"}, rules=rules) == 200
     other = Client()
-    assert other.ask(failing(QueueFull("full")), "/ab", apis=apis) == 429
+    assert other.ask(failing(QueueFull("full")), "/ab", rules=rules) == 429
     assert other.error["code"] == "queue_full"
 
 

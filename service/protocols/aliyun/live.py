@@ -5,22 +5,24 @@ from __future__ import annotations
 from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.protocols.aliyun.live_request import Directive, StartPayload, read_directive
-from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
+from service.protocols.aliyun.live_response import RecognizerMessages, Task, TranscriberMessages, task_failed
 from service.protocols.shared.conversation import (
     Connection,
     IdleClock,
     LiveSession,
     converse,
     live_session,
-    told_failures,
+    report_failures,
 )
 from service.serving import Serving
+
+LABEL = "aliyun_ws"
 
 
 async def serve(connection: Connection, serving: Serving, first: str | bytes) -> None:
     """Holds the conversation that begins with the message ``first``, and closes the connection at its end."""
     conversation = _Conversation(connection, serving)
-    async with told_failures(connection, conversation.failed):
+    async with report_failures(connection, conversation.failed):
         await conversation.hold(first)
 
 
@@ -57,13 +59,13 @@ class _Conversation:
     async def _perform(self, start: Directive) -> None:
         asked = StartPayload.read(start.payload)
         task = Task(start.task_id, start.namespace, with_words=asked.enable_words)
-        told = Transcriber(task) if start.namespace == "SpeechTranscriber" else Recognizer(task)
+        messages = TranscriberMessages(task) if start.namespace == "SpeechTranscriber" else RecognizerMessages(task)
         options = asked.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(asked.format, asked.sample_rate)
-        async with live_session(self._serving, "aliyun_ws", options, audio) as live:
-            await self._connection.send(told.started())
-            await converse(self._listen(live, start), self._tell(live, told))
-            await self._connection.send(told.completed(live.session.warnings))
+        async with live_session(self._serving, LABEL, options, audio) as live:
+            await self._connection.send(messages.started())
+            await converse(self._listen(live, start), self._tell(live, messages))
+            await self._connection.send(messages.completed(live.session.warnings))
 
     async def _listen(self, live: LiveSession, start: Directive) -> None:
         idle = IdleClock(self._idle_s)
@@ -81,8 +83,8 @@ class _Conversation:
                 await live.feed(message)
                 idle.restart()
 
-    async def _tell(self, live: LiveSession, told: Transcriber | Recognizer) -> None:
+    async def _tell(self, live: LiveSession, messages: TranscriberMessages | RecognizerMessages) -> None:
         async for event in live:
-            message = told.event(event)
+            message = messages.event(event)
             if message is not None:
                 await self._connection.send(message)

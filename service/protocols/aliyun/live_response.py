@@ -27,7 +27,7 @@ class Task:
     with_words: bool = False
 
 
-class Transcriber:
+class TranscriberMessages:
     """SpeechTranscriber: sentence by sentence."""
 
     def __init__(self, task: Task) -> None:
@@ -71,7 +71,7 @@ class Transcriber:
         }
 
 
-class Recognizer:
+class RecognizerMessages:
     """SpeechRecognizer: all that is said is one result."""
 
     def __init__(self, task: Task) -> None:

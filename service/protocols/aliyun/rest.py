@@ -18,7 +18,7 @@ from runners import catalog
 from service.domain import AudioSource
 from service.errors import InvalidRequest, ServiceError
 from service.intake.disconnect import unless_disconnected
-from service.intake.recording import Job, audio_source, fetch_recording, taken_in
+from service.intake.recording import Job, admitted, audio_source, fetch_recording
 from service.intake.uploads import receive_body, refuse_body
 from service.observability import request_id
 from service.protocols.aliyun import rest_response as bodies
@@ -31,6 +31,7 @@ _TASK_ID_HEADER = "task_id"
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 _DOCUMENTED_TASK_ID = {_TASK_ID_HEADER: {"description": "The body's `task_id`.", "schema": {"type": "string"}}}
 
+LABEL = "aliyun_rest"
 router = APIRouter(
     prefix="/stream/v1/asr", tags=["Alibaba Cloud REST API"], responses=failures(bodies.FailureBody, 401)
 )
@@ -53,7 +54,7 @@ def _response(body: bodies.RecognitionBody | bodies.FailureBody, status: int) ->
 
 
 async def _job(request: Request) -> AsyncIterator[Job[RecognitionRequest]]:
-    async with taken_in(request, "aliyun_rest", _receive) as job:
+    async with admitted(request, LABEL, _receive) as job:
         yield job
 
 
@@ -155,7 +156,7 @@ async def health(request: Request) -> Health:
     """Needs no key. 503 until the models are loaded."""
     serving = serving_of(request)
     return Health(
-        device=await serving.transcriber.device(),
+        device=await serving.device(),
         loaded_models=list(serving.settings.enabled_models),
         queue_audio_seconds=round(serving.admission.audio_s, 3),
         queue_requests=serving.admission.requests,

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from service.audio.stream import AudioStream
 from service.domain import AudioSource, RecognitionOptions
 from service.errors import AudioTooLarge, InvalidRequest, ServiceError
-from service.intake.recording import audio_source, taken_in
+from service.intake.recording import admitted, audio_source
 from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.funasr.live_request import Closing, Opening, read_message
 from service.protocols.funasr.live_response import End, failed_end, offline_result, online_result
@@ -25,13 +25,13 @@ from service.protocols.shared.conversation import (
     LiveSession,
     converse,
     live_session,
-    told_failures,
+    report_failures,
 )
 from service.protocols.shared.growing_text import GrowingText
 from service.serving import Serving
 from service.settings import Settings
 
-_PROTOCOL = "funasr_ws"
+LABEL = "funasr_ws"
 # A connection on which nothing is being recognised costs little: people pause between recordings.
 _BETWEEN_RECORDINGS_S = 600.0
 _WRITE_BYTES = 1 << 20
@@ -40,7 +40,7 @@ _WRITE_BYTES = 1 << 20
 async def serve(connection: Connection, serving: Serving, first: dict[str, Any]) -> None:
     """Serves an accepted connection to its end; ``first`` is what its first message said, {} if that was no object."""
     conversation = _Conversation(connection, serving)
-    async with told_failures(connection, conversation.failure):
+    async with report_failures(connection, conversation.failure):
         await conversation.run(first)
 
 
@@ -81,7 +81,7 @@ class _Conversation:
         opening = self._opening
         options = opening.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(opening.stream_format, opening.audio_fs)
-        async with live_session(self._serving, _PROTOCOL, options, audio) as live:
+        async with live_session(self._serving, LABEL, options, audio) as live:
             await converse(self._listen(live), self._tell(live))
 
     async def _listen(self, live: LiveSession) -> None:
@@ -112,7 +112,7 @@ class _Conversation:
                 await self._send(online_result(mode, delta, opening.wav_name))
 
     async def _transcribe(self) -> None:
-        async with taken_in(self._connection.websocket, _PROTOCOL, self._receive) as job:
+        async with admitted(self._connection.websocket, LABEL, self._receive) as job:
 
             async def tell() -> None:
                 transcript = await job.transcription.finish()

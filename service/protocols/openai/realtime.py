@@ -29,14 +29,14 @@ from service.protocols.shared.conversation import (
     LiveSession,
     converse,
     live_session,
-    told_failures,
+    report_failures,
 )
 from service.protocols.shared.growing_text import GrowingText
-from service.serving import Serving, check_ready, serving_of
+from service.serving import Serving, serving_of
 
 router = APIRouter()
 
-_PROTOCOL = "openai_realtime"
+LABEL = "openai_realtime"
 # A connection without a session costs little: with push-to-talk, people pause for minutes.
 _BETWEEN_TURNS_S = 900.0
 _LEAST_COMMIT_MS = 100
@@ -51,7 +51,7 @@ _ITEM_EVENTS: dict[bool, tuple[events.ItemEventType, ...]] = {
 async def realtime(websocket: WebSocket) -> None:
     connection = Connection(websocket)
     await connection.accept("realtime")
-    async with told_failures(connection, lambda failure: events.error_event(failure).model_dump_json()):
+    async with report_failures(connection, lambda failure: events.error_event(failure).model_dump_json()):
         serving = serving_of(websocket)
         query = websocket.query_params
         if query.get("intent", "transcription") != "transcription":
@@ -145,9 +145,9 @@ class _Conversation:
             return
         failure = InvalidRequest(
             f"There is nothing to commit: at least {_LEAST_COMMIT_MS} ms of audio are needed, "
-            f"the buffer has {self._uncommitted_ms:.0f} ms."
+            f"the buffer has {self._uncommitted_ms:.0f} ms.",
+            code="input_audio_buffer_commit_empty",
         )
-        failure.code = "input_audio_buffer_commit_empty"
         await self._send(events.error_event(failure, event.event_id))
 
     async def _clear(self) -> None:
@@ -162,9 +162,9 @@ class _Conversation:
         to do, once everything that was heard has been told.
         """
         wanted = self._settings.audio.input
-        await check_ready(self._serving)
+        await self._serving.check_ready()
         model = self._settings.recognition(self._enabled).model
-        vad = await self._serving.transcriber.runners.vad_options(model)
+        vad = await self._serving.runners.vad_options(model)
         options = self._settings.session_options(self._enabled, vad.speech_noise_thres)
         start_ms = self._heard_ms
         left: ClientEvent | None = None
@@ -177,7 +177,7 @@ class _Conversation:
             await live.finish()
 
         try:
-            async with live_session(self._serving, _PROTOCOL, options, wanted.format.stream()) as live:
+            async with live_session(self._serving, LABEL, options, wanted.format.stream()) as live:
                 try:
                     await converse(listen(), self._tell(live, wanted.turn_detection, start_ms))
                 except _Cleared:

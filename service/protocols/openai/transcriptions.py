@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from runners import catalog
 from service.domain import AudioSource, Transcript
-from service.errors import InvalidRequest, ServiceError
+from service.errors import InvalidRequest
 from service.intake.disconnect import unless_disconnected
-from service.intake.recording import Job, fetch_recording, taken_in
+from service.intake.recording import Job, admitted, fetch_recording
 from service.intake.uploads import Fields, receive_form
 from service.protocols.openai import transcriptions_response as bodies
 from service.protocols.openai.event_stream import EventStream
@@ -51,15 +51,12 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
+LABEL = "openai"
 router = APIRouter(prefix="/v1", tags=["OpenAI Audio API"], responses=failures(bodies.ErrorBody, 401))
 
 
-def error_response(failure: ServiceError) -> Response:
-    return Response(bodies.error_body(failure).model_dump_json(), failure.status, media_type="application/json")
-
-
 async def _job(request: Request) -> AsyncIterator[Job[TranscriptionRequest]]:
-    async with taken_in(request, "openai", _receive) as job:
+    async with admitted(request, LABEL, _receive) as job:
         yield job
 
 

@@ -1,1 +1,10 @@
 """Qwen3-ASR's live protocol."""
+
+from __future__ import annotations
+
+from service.auth import nls_token
+from service.edge import PathRules
+from service.protocols.qwen import live
+from service.protocols.shared.protocol import Protocol
+
+PROTOCOLS = (Protocol((live.LABEL,), live.router, (PathRules(live.PATH, live.error_response, nls_token, live=True),)),)

@@ -9,18 +9,19 @@ from fastapi import APIRouter, Response, WebSocket
 from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.protocols.qwen.live_request import Message, StartPayload
-from service.protocols.qwen.live_response import Told, error_message
+from service.protocols.qwen.live_response import SessionMessages, error_message
 from service.protocols.shared.conversation import (
     Connection,
     IdleClock,
     LiveSession,
     converse,
     live_session,
-    told_failures,
+    report_failures,
 )
 from service.serving import Serving, serving_of
 
 router = APIRouter()
+LABEL = "qwen_ws"
 PATH = "/ws/v1/asr/qwen"
 _LONGEST_TASK_ID = 128
 
@@ -36,7 +37,7 @@ async def converse_qwen(websocket: WebSocket) -> None:
     await connection.accept()
     task_id = websocket.query_params.get("task_id", "")[:_LONGEST_TASK_ID] or uuid.uuid4().hex
     conversation = _Conversation(connection, serving_of(websocket), task_id)
-    async with told_failures(connection, conversation.failed):
+    async with report_failures(connection, conversation.failed):
         await conversation.hold()
 
 
@@ -70,13 +71,13 @@ class _Conversation:
 
     async def _perform(self, asked: StartPayload) -> None:
         options = asked.session_options(self._serving.settings.enabled_models)
-        told = Told(self._task_id, with_words=asked.word_timestamps)
+        messages = SessionMessages(self._task_id, with_words=asked.word_timestamps)
         audio = AudioStream(asked.format, asked.sample_rate)
-        async with live_session(self._serving, "qwen_ws", options, audio) as live:
+        async with live_session(self._serving, LABEL, options, audio) as live:
             params = asked.model_dump() | {"model": options.recognition.model}
-            await self._connection.send(told.started(params))
-            await converse(self._listen(live), self._tell(live, told))
-            await self._connection.send(told.final())
+            await self._connection.send(messages.started(params))
+            await converse(self._listen(live), self._tell(live, messages))
+            await self._connection.send(messages.final())
 
     async def _listen(self, live: LiveSession) -> None:
         idle = IdleClock(self._idle_s)
@@ -92,7 +93,7 @@ class _Conversation:
                 await live.feed(message)
                 idle.restart()
 
-    async def _tell(self, live: LiveSession, told: Told) -> None:
+    async def _tell(self, live: LiveSession, messages: SessionMessages) -> None:
         async for event in live:
-            for message in told.event(event):
+            for message in messages.event(event):
                 await self._connection.send(message)

@@ -10,7 +10,7 @@ from service.errors import InvalidKey, ServiceError, WrongState
 from service.live.events import Event, PartialChanged, SentenceEnded
 
 
-class Told:
+class SessionMessages:
     """One session: renders its events in turn, and keeps what the final message repeats.
 
     A segment is a sentence that holds text, counted from 0; ``text`` is that of all segments, joined by newlines.

@@ -19,7 +19,7 @@ from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowR
 from service.failures import failure_of
 from service.live.events import Event, SessionFailed
 from service.live.session import NearFieldFilter, Session, SessionOptions
-from service.serving import Serving, check_ready, counted
+from service.serving import Serving, counted
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def told_failures(connection: Connection, render: Callable[[ServiceError], str]) -> AsyncIterator[None]:
+async def report_failures(connection: Connection, render: Callable[[ServiceError], str]) -> AsyncIterator[None]:
     """Around a whole conversation: what fails in it is told to the client, as ``render`` has it; then the connection
     is closed, as it is when nothing fails.
     """
@@ -173,11 +173,11 @@ async def live_session(
     """
     try:
         with counted(protocol):
-            await check_ready(serving)
+            await serving.check_ready()
             with serving.live_sessions.admit(protocol):
                 settings = serving.settings
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
-                session = Session(serving.transcriber.runners, options, near_field)
+                session = Session(serving.runners, options, near_field)
                 try:
                     yield LiveSession(session, audio, options.recognition.model)
                 finally:

@@ -25,7 +25,7 @@ from service.errors import (
 )
 from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.aliyun.live_request import StartPayload, read_directive
-from service.protocols.aliyun.live_response import Recognizer, Task, Transcriber, task_failed
+from service.protocols.aliyun.live_response import RecognizerMessages, Task, TranscriberMessages, task_failed
 from service.protocols.aliyun.rest_response import failure_code
 from tests.aliyun_directives import TASK_ID, directive
 
@@ -174,7 +174,7 @@ def told(message: str | None, namespace: str, name: str) -> dict[str, Any]:
 
 
 def test_sentences_are_told_in_milliseconds_with_their_words() -> None:
-    transcriber = Transcriber(Task(TASK_ID, "SpeechTranscriber", with_words=True))
+    transcriber = TranscriberMessages(Task(TASK_ID, "SpeechTranscriber", with_words=True))
     assert re.fullmatch(
         "[0-9a-f]{32}", told(transcriber.started(), "SpeechTranscriber", "TranscriptionStarted")["session_id"]
     )
@@ -206,17 +206,19 @@ def test_sentences_are_told_in_milliseconds_with_their_words() -> None:
 
 
 def test_words_are_told_only_to_who_asked() -> None:
-    ended = Transcriber(Task(TASK_ID, "SpeechTranscriber")).event(SentenceEnded(1, 0, 9, "今天好。", WORDS))
+    ended = TranscriberMessages(Task(TASK_ID, "SpeechTranscriber")).event(SentenceEnded(1, 0, 9, "今天好。", WORDS))
     assert told(ended, "SpeechTranscriber", "SentenceEnd")["words"] == []
 
 
 def test_text_without_probabilities_has_no_confidence() -> None:
-    partial = Transcriber(Task(TASK_ID, "SpeechTranscriber")).event(PartialChanged(1, 9, "好", (Word("好", 0, 1),)))
+    partial = TranscriberMessages(Task(TASK_ID, "SpeechTranscriber")).event(
+        PartialChanged(1, 9, "好", (Word("好", 0, 1),))
+    )
     assert told(partial, "SpeechTranscriber", "TranscriptionResultChanged")["confidence"] == 0
 
 
 def test_a_recognizer_tells_all_sentences_as_one_result() -> None:
-    recognizer = Recognizer(Task(TASK_ID, "SpeechRecognizer"))
+    recognizer = RecognizerMessages(Task(TASK_ID, "SpeechRecognizer"))
     told(recognizer.started(), "SpeechRecognizer", "RecognitionStarted")
     assert recognizer.event(SentenceBegan(1, 0)) is None
     assert told(recognizer.event(PartialChanged(1, 9, "今天", ())), "SpeechRecognizer", "RecognitionResultChanged") == {
@@ -255,5 +257,5 @@ def test_a_failure_has_the_clouds_code_and_the_default_namespace(failure: Servic
 
 
 def test_what_the_client_should_know_comes_with_the_end() -> None:
-    message = Transcriber(Task(TASK_ID, "SpeechTranscriber")).completed(["Most was quiet."])
+    message = TranscriberMessages(Task(TASK_ID, "SpeechTranscriber")).completed(["Most was quiet."])
     assert json.loads(message)["header"]["status_message"] == "Most was quiet."

@@ -11,14 +11,14 @@ from service.domain import Word
 from service.errors import InvalidKey, InvalidRequest, ModelNotFound, QueueFull, RecognitionFailed, WrongState
 from service.errors import ServiceError as Failure
 from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded
-from service.protocols.qwen.live_response import Told, error_message
+from service.protocols.qwen.live_response import SessionMessages, error_message
 
 HAO = (Word("好", 1.0, 1.25, "。"),)
 GUESSED = (Word("hi", 1.0, 1.25, timed=False),)
 
 
 def told(*events: Event, with_words: bool = False) -> list[dict[str, Any]]:
-    session = Told("t", with_words=with_words)
+    session = SessionMessages("t", with_words=with_words)
     messages = [message for event in events for message in session.event(event)]
     return [json.loads(message) for message in [*messages, session.final()]]
 

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from service.admission import LiveSessions
 from service.errors import IdleTooLong, InvalidRequest, NotReady, QueueFull, ServiceError, SlowReader
 from service.protocols.shared import conversation as live
-from service.protocols.shared.conversation import Connection, converse, told_failures
+from service.protocols.shared.conversation import Connection, converse, report_failures
 
 
 class Wire:
@@ -88,7 +88,7 @@ def test_a_client_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch
         connection = await wire.connection()
         with pytest.raises(SlowReader):
             await connection.send("text")
-        async with told_failures(connection, str):
+        async with report_failures(connection, str):
             await connection.send("text")
 
     asyncio.run(run())
@@ -110,7 +110,7 @@ def test_how_a_conversation_ends_is_told(error: Exception | None, code: int) -> 
 
     async def run() -> None:
         connection = await wire.connection()
-        async with told_failures(connection, lambda failure: failure.code):
+        async with report_failures(connection, lambda failure: failure.code):
             if error is not None:
                 raise error
 
@@ -124,7 +124,7 @@ def test_a_client_that_left_is_told_nothing() -> None:
     wire = Wire()
 
     async def run() -> None:
-        async with told_failures(await wire.connection(), str):
+        async with report_failures(await wire.connection(), str):
             raise ClientDisconnect
 
     asyncio.run(run())
