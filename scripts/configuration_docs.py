@@ -70,7 +70,8 @@ _IN_CHINESE = {
     "两个结果可能性相近时文本可能不同。",
     "enable_streaming_vllm": "为实时 Qwen3-ASR 会话另外加载一个 vLLM 识别器，离线任务就不会拖慢它；关闭时两者共用一个，"
     "省去一半显存。",
-    "streaming_precision": "实时识别器线性层的运算精度。",
+    "streaming_precision": "实时识别器线性层的运算精度：`fp32`、`bf16`、`int8`，或 `auto`（CPU 支持 bf16 乘法时用 "
+    "bf16，否则用 int8；GPU 上用 fp32）。",
     "modelscope_path": "ModelScope 缓存，目录结构为 `<org>/<name>/`。",
     "hf_home": "Hugging Face 缓存。",
     "model_paths": "明确指定的模型目录：`id=目录,…`，id 是模型或仓库的 id（例如 "
