@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,33 +17,57 @@ from runners.catalog import PROJECT_ROOT
 from tests.e2e.conftest import KEY
 from tests.e2e.server import Served
 
-PAGE = (PROJECT_ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
 _EXAMPLE = re.compile(r"^```(bash|python|js)\n(.*?)^```\n\n```\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXAMPLES = [(language, code, output) for language, code, output in _EXAMPLE.findall(PAGE)]
 _NODE_MODULES = Path(__file__).parent / "clients" / "node_modules"
 
 
+class Example(NamedTuple):
+    language: str
+    code: str
+    output: str
+
+
+def examples_of(page: str) -> list[Example]:
+    """The blocks of code that are followed by a block of what they print."""
+    return [Example(*found) for found in _EXAMPLE.findall((PROJECT_ROOT / page).read_text(encoding="utf-8"))]
+
+
+PROTOCOLS = examples_of("docs/protocols.md")
+
+
 def test_both_languages_show_the_same_examples() -> None:
-    chinese = (PROJECT_ROOT / "docs" / "zh" / "protocols.md").read_text(encoding="utf-8")
-    assert len(EXAMPLES) == 8
-    assert _EXAMPLE.findall(chinese) == _EXAMPLE.findall(PAGE)
+    assert len(PROTOCOLS) == 9
+    assert examples_of("docs/zh/protocols.md") == PROTOCOLS
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_prints_what_the_page_shows(number: int, server: Served) -> None:
-    language, code, output = EXAMPLES[number]
-    if language == "js" and (shutil.which("node") is None or not _NODE_MODULES.is_dir()):
+def test_the_page_shows_every_file_of_examples_as_it_is() -> None:
+    files = {path.name: path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "examples").glob("*.*")}
+    assert len(files) == 7
+    shown = {example.code for example in PROTOCOLS}
+    assert [name for name, code in files.items() if code not in shown] == []
+
+
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(example, id=f"protocols-{number}") for number, example in enumerate(PROTOCOLS)],
+)
+def test_an_example_prints_what_the_page_shows(example: Example, server: Served, tmp_path: Path) -> None:
+    if example.language == "js" and (shutil.which("node") is None or not _NODE_MODULES.is_dir()):
         pytest.skip("needs node, and: npm install --no-package-lock --prefix tests/e2e/clients")
-    code = code.replace("localhost:8000", urlsplit(server.url).netloc).replace("unused", KEY)
-    command = {"bash": ["bash", "-c"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}[language]
+    code = example.code.replace("localhost:8000", urlsplit(server.url).netloc)
+    if "unused" in code:
+        code = code.replace("unused", KEY)
+    else:  # curl is shown without a key; this server asks for one
+        (tmp_path / ".curlrc").write_text(f'header = "Authorization: Bearer {KEY}"\n')
+    command = {"bash": ["bash", "-c"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}[example.language]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     result = subprocess.run(
         [*command, code],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "PATH": path, "NODE_PATH": str(_NODE_MODULES)},
+        env={**os.environ, "PATH": path, "NODE_PATH": str(_NODE_MODULES), "CURL_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert (result.returncode, result.stdout.strip()) == (0, output.strip()), result.stderr
+    assert (result.returncode, result.stdout.strip()) == (0, example.output.strip()), result.stderr
