@@ -1,4 +1,4 @@
-"""The examples of docs/protocols.md do what the page says, and both languages have the same."""
+"""The examples of the README and of docs/protocols.md do what the page says, and both languages have the same."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ def examples_of(page: str) -> list[Example]:
     return [Example(*found) for found in _EXAMPLE.findall((PROJECT_ROOT / page).read_text(encoding="utf-8"))]
 
 
+README = examples_of("README.md")
 PROTOCOLS = examples_of("docs/protocols.md")
 
 
 def test_both_languages_show_the_same_examples() -> None:
-    assert len(PROTOCOLS) == 9
+    assert (len(README), len(PROTOCOLS)) == (4, 9)
+    assert examples_of("README_zh.md") == README
     assert examples_of("docs/zh/protocols.md") == PROTOCOLS
 
 
@@ -49,7 +51,10 @@ def test_the_page_shows_every_file_of_examples_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [pytest.param(example, id=f"protocols-{number}") for number, example in enumerate(PROTOCOLS)],
+    [
+        *(pytest.param(example, id=f"README-{number}") for number, example in enumerate(README)),
+        *(pytest.param(example, id=f"protocols-{number}") for number, example in enumerate(PROTOCOLS)),
+    ],
 )
 def test_an_example_prints_what_the_page_shows(example: Example, server: Served, tmp_path: Path) -> None:
     if example.language == "js" and (shutil.which("node") is None or not _NODE_MODULES.is_dir()):
