@@ -1,4 +1,4 @@
-"""The composed API service. BentoML's entry is ``service:ASRService``."""
+"""Holds the composed API service; BentoML's entry is ``service:ASRService``."""
 
 from __future__ import annotations
 

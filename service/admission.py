@@ -1,4 +1,4 @@
-"""Admission control: how much audio may wait or be in work, in seconds, so that a full service says so at once."""
+"""Limits how much audio may wait or be in work, in seconds, so that a full service says so at once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ _LIVE_RETRY_AFTER_S = 10
 
 
 def estimate_audio_s(source: AudioSource) -> float:
-    """How long a recording is likely to be: from its header, else from its size. Blocks on the disk.
+    """Estimates how many seconds a recording lasts: from its header, else from its size.
 
-    Raises what :func:`service.audio.decode.probe` raises.
+    Blocks on the disk.
+
+    Raises:
+        ServiceError: what :func:`service.audio.decode.probe` raises.
     """
     announced_s = probe(source)
     if announced_s is not None:
@@ -41,7 +44,10 @@ def estimate_audio_s(source: AudioSource) -> float:
 
 
 class AdmissionQueue:
-    """Counts the audio that waits or is in work. One per process; not thread-safe (one event loop)."""
+    """Counts the audio that waits or is in work.
+
+    There is one per process; it is not thread-safe (one event loop).
+    """
 
     def __init__(self, max_audio_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_audio_s = max_audio_s
@@ -55,21 +61,27 @@ class AdmissionQueue:
 
     @property
     def audio_s(self) -> float:
-        """Audio seconds waiting or in work."""
+        """Returns how many seconds of audio wait or are in work."""
         return self._audio_s
 
     @property
     def requests(self) -> int:
-        """Requests waiting or in work."""
+        """Returns how many requests wait or are in work."""
         return self._requests
 
     def check(self) -> None:
-        """Raises QueueFull when not even the shortest request fits: worth knowing before an upload is read."""
+        """Refuses what can't fit, however short it is: worth knowing before an upload is read.
+
+        Raises:
+            QueueFull: not even the shortest request fits.
+        """
         self._check(_LEAST_AUDIO_S)
 
     @contextmanager
     def admit(self, audio_s: float) -> Iterator[None]:
-        """Holds a place for ``audio_s`` seconds. A recording longer than the whole queue is let in when it is alone.
+        """Holds a place for ``audio_s`` seconds until the block ends.
+
+        A recording longer than the whole queue is let in when it is alone.
 
         Raises:
             QueueFull: it does not fit now; ``retry_after_s`` comes from the recent rate of work.
@@ -96,7 +108,7 @@ class AdmissionQueue:
 
     @property
     def _rate(self) -> float:
-        """Audio seconds finished per second of work, lately."""
+        """Returns how many seconds of audio were finished per second of work, lately."""
         return self._finished_audio_s / self._busy_s if self._finished_audio_s and self._busy_s else _UNKNOWN_RATE
 
     def _change(self, audio_s: float, requests: int) -> None:
@@ -117,7 +129,10 @@ class AdmissionQueue:
 
 
 class LiveSessions:
-    """Counts the live sessions. One per process; not thread-safe (one event loop)."""
+    """Counts the live sessions.
+
+    There is one per process; it is not thread-safe (one event loop).
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -125,7 +140,11 @@ class LiveSessions:
 
     @contextmanager
     def admit(self, protocol: str) -> Iterator[None]:
-        """Holds a place for one session. Raises QueueFull when there is none."""
+        """Holds a place for one session of ``protocol`` until the block ends.
+
+        Raises:
+            QueueFull: there is none.
+        """
         if self._count >= self._most:
             raise QueueFull(f"There are {self._most} live sessions already.", retry_after_s=_LIVE_RETRY_AFTER_S)
         self._count += 1

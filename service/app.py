@@ -1,4 +1,4 @@
-"""The app that clients talk to: the protocols' routes, the HTTP edge around them, documentation pages."""
+"""Makes the app that clients talk to: the protocols' routes, the HTTP edge around them, documentation pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _OTHERS = PathRules("", error_response)
 
 
 def create_app(serving: Serving) -> FastAPI:
-    """Makes the app, to be mounted at the root. BentoML keeps /livez, /healthz, /readyz, /metrics and its schemas."""
+    """Makes the app, to be mounted at the root.
+
+    BentoML keeps /livez, /healthz, /readyz, /metrics and its schemas.
+    """
     app = FastAPI(
         title="Speech recognition service",
         version=VERSION,
@@ -46,13 +49,15 @@ def create_app(serving: Serving) -> FastAPI:
 
 
 async def _leave_to_edge(_: Request, error: Exception) -> NoReturn:
-    """FastAPI would answer these in an envelope of its own."""
+    """Passes an error on, which FastAPI would answer in an envelope of its own."""
     raise error
 
 
 class _NoSuchRoute(BaseRoute):
-    """Answers what nothing else does. It matches in part only, so any other match comes first: a known path
-    with another method is a 405, and BentoML's own routes beside this app are found.
+    """Answers what nothing else does.
+
+    It matches in part only, so any other match comes first: a known path with another method is a 405, and BentoML's
+    own routes beside this app are found.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

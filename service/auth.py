@@ -1,4 +1,4 @@
-"""API keys: whether a caller may come in, whatever protocol carries the key."""
+"""Decides by its API key whether a caller may come in, whatever protocol carries the key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_key(keys: Sequence[SecretStr], presented: bytes | None) -> None:
 
 
 def bearer_key(connection: HTTPConnection) -> bytes | None:
-    """The key of an ``Authorization: Bearer KEY`` header."""
+    """Returns the key of an ``Authorization: Bearer KEY`` header, in the bytes it was sent as; None without one."""
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -37,14 +37,15 @@ def bearer_key(connection: HTTPConnection) -> bytes | None:
 
 
 def nls_token(connection: HTTPConnection) -> bytes | None:
-    """The key as Alibaba Cloud's clients bring it: ``X-NLS-Token``, else a bearer key, else ``?token=``."""
+    """Returns the key as Alibaba Cloud's clients bring it: ``X-NLS-Token``, else a bearer key, else ``?token=``."""
     header = connection.headers.get("x-nls-token", "").strip().encode("latin-1")
     return header or bearer_key(connection) or connection.query_params.get("token", "").encode() or None
 
 
 def realtime_key(connection: HTTPConnection) -> bytes | None:
-    """As ``nls_token``, or as OpenAI's clients in browsers bring it, which can't set headers: a subprotocol
-    ``openai-insecure-api-key.KEY``.
+    """Returns the key that ``nls_token`` finds, or that of a subprotocol ``openai-insecure-api-key.KEY``.
+
+    OpenAI's clients in browsers bring it so, which can't set headers.
     """
     prefix = "openai-insecure-api-key."
     offered: list[str] = connection.scope.get("subprotocols", [])

@@ -1,4 +1,4 @@
-"""Connections to runners on other machines: one that is gone is noticed, and work spreads over all that are there.
+"""Makes calls to runners on other machines notice one that is gone, and spread over all that are there.
 
 BentoML's client waits an hour for an answer, as it must where an answer may take long, and so also for one from
 a machine that has vanished. TCP itself tells the two apart, whatever the answer takes.

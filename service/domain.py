@@ -1,4 +1,4 @@
-"""The words that every part of the service speaks: plain frozen types without behaviour of their own.
+"""Defines the words that every part of the service speaks: plain frozen types without behaviour of their own.
 
 Times are seconds from the start of the file; audio is 16 kHz mono PCM16 (``Pcm``).
 """
@@ -17,11 +17,17 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A CJK character, a Latin word, or (after inverse text normalisation) a number with its unit.
+    """Describes a CJK character, a Latin word, or (after inverse text normalisation) a number with its unit.
 
-    ``punctuation`` is what follows the word in the text; ``logprob`` is the natural log of the
-    recogniser's probability, summed over the word's tokens, where the model gives one. ``timed``: the times were
-    found in the audio, not just guessed from the word's place in the text.
+    Attributes:
+        text: The word without its punctuation.
+        start_s: When it begins.
+        end_s: When it ends.
+        punctuation: What follows the word in the text.
+        logprob: Natural log of the recogniser's probability, summed over the word's tokens; None where the model
+            gives none.
+        tokens: The ids that the model has for the word's tokens; empty where it has none.
+        timed: Whether the times were found in the audio, not just guessed from the word's place in the text.
     """
 
     text: str
@@ -35,7 +41,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who says a segment.
+    """Identifies who says a segment.
 
     Attributes:
         label: What readers see: a known speaker's name, or 说话人1, 说话人2, ….
@@ -53,9 +59,15 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech of at most MAX_SEGMENT_SEC with its punctuated text; begins and ends with speech.
+    """Describes a stretch of speech of at most MAX_SEGMENT_SEC; it begins and ends with speech.
 
-    ``speaker`` is None where speakers were not told apart.
+    Attributes:
+        index: Counts a recording's segments from 0.
+        start_s: When it begins.
+        end_s: When it ends.
+        text: What was said, punctuated.
+        words: The same, word by word.
+        speaker: Who said it; None where speakers were not told apart.
     """
 
     index: int
@@ -68,7 +80,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording. ``duration_s`` is the recording's, silence included."""
+    """Holds what was said in a recording.
+
+    Attributes:
+        duration_s: The recording's length, silence included.
+        language: A code such as ``zh``: the one that was asked for, else the one that most was said in.
+        model: The id of the model that recognised.
+        segments: In the order of their times.
+        warnings: What of the request had no effect, for people.
+    """
 
     duration_s: float
     language: str
@@ -78,12 +98,13 @@ class Transcript:
 
     @property
     def text(self) -> str:
+        """Joins the segments' texts, putting a space where neither side is CJK."""
         return join_texts(s.text for s in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class Hotword:
-    """A word to prefer, with a weight from 1 (a little) to 100."""
+    """Names a word to prefer, with a weight from 1 (a little) to 100."""
 
     text: str
     weight: int = 10
@@ -91,7 +112,7 @@ class Hotword:
 
 @dataclass(frozen=True, slots=True)
 class KnownSpeaker:
-    """A name for whoever sounds like the reference: 16 kHz mono PCM16 of one voice."""
+    """Names whoever sounds like the reference: 16 kHz mono PCM16 of one voice."""
 
     name: str
     reference: Pcm = field(compare=False)
@@ -99,7 +120,12 @@ class KnownSpeaker:
 
 @dataclass(frozen=True, slots=True)
 class Diarization:
-    """How speakers are told apart. ``speaker_count`` is a hint; None: it is found."""
+    """Says how speakers are told apart.
+
+    Attributes:
+        speaker_count: A hint; None: it is found.
+        known_speakers: Whose names are told where their voices are heard.
+    """
 
     speaker_count: int | None = None
     known_speakers: tuple[KnownSpeaker, ...] = ()
@@ -107,7 +133,18 @@ class Diarization:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionOptions:
-    """What a request asks of recognition, whatever protocol it came by. ``diarization`` None: nobody is told apart."""
+    """Says what a request asks of recognition, whatever protocol it came by.
+
+    Attributes:
+        model: The id of a loaded model.
+        language: A code such as ``zh``; None: the model finds it.
+        prompt: What a model that reads prompts reads before it listens.
+        hotwords: Words to prefer.
+        word_timestamps: Whether the times of words are wanted.
+        punctuation: Whether the text is punctuated.
+        inverse_text_normalization: Whether numbers, dates and units are written in digits.
+        diarization: How speakers are told apart; None: nobody is.
+    """
 
     model: str
     language: str | None = None
@@ -121,7 +158,7 @@ class RecognitionOptions:
 
 @dataclass(frozen=True, slots=True)
 class RawPcm:
-    """How headerless PCM16 little-endian bytes are to be read."""
+    """Says how headerless PCM16 little-endian bytes are to be read."""
 
     sample_rate_hz: int
     channels: int = 1
@@ -129,7 +166,13 @@ class RawPcm:
 
 @dataclass(frozen=True, slots=True)
 class AudioSource:
-    """A recording on local disk. ``raw`` is given only when the client named headerless PCM."""
+    """Points to a recording on local disk.
+
+    Attributes:
+        path: Where it lies.
+        raw: How to read it, given only when the client named headerless PCM.
+        name: What the client calls the file; "" where it doesn't say.
+    """
 
     path: str
     raw: RawPcm | None = None
@@ -137,12 +180,12 @@ class AudioSource:
 
 
 def is_cjk(char: str) -> bool:
-    """Whether text of this character is written without spaces between words."""
+    """Says whether text of this character is written without spaces between words."""
     return "\u2e80" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff" or "\uff00" <= char <= "\uffef"
 
 
 def join_words(words: Iterable[Word]) -> str:
-    """Words with their punctuation as text: spaces only where two non-CJK words would touch."""
+    """Joins words with their punctuation, putting spaces only where two non-CJK words would touch."""
     return join_texts(w.text + w.punctuation for w in words)
 
 

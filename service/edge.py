@@ -1,6 +1,7 @@
-"""The HTTP edge: request ids, API keys, and every failure in its API's envelope, streaming responses left alone.
+"""Gives requests their ids, checks API keys and tells every failure in its API's envelope: the HTTP edge.
 
-WebSockets get an id too, and are refused here before they are accepted; what fails later is their protocol's to tell.
+Streaming responses are left alone. WebSockets get an id too, and are refused here before they are accepted; what fails
+later is their protocol's to tell.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LINGER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PathRules:
-    """What holds for the paths below a prefix; where several fit, the longest prefix counts.
+    """Says what holds for the paths below a prefix; where several fit, the longest prefix counts.
 
     Attributes:
         prefix: Where the paths begin, such as ``/v1``; "" fits every path.
@@ -48,19 +49,20 @@ class PathRules:
 
 
 class Edge:
-    """ASGI middleware around the whole app.
+    """Wraps the whole app, as ASGI middleware.
 
     Nothing raised here before the response has begun reaches BentoML, whose timeout middleware would
     keep the client waiting for a first byte until it expires.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], rules: Sequence[PathRules]) -> None:
-        """``rules`` in any order; for HTTP and for WebSockets one of them has the prefix ""."""
+        """Takes ``rules`` in any order; for HTTP and for WebSockets one of them has the prefix ""."""
         self._app = app
         self._keys = keys
         self._rules = sorted(rules, key=lambda rule: -len(rule.prefix))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request or a WebSocket; anything else, such as the app's lifespan, goes straight to the app."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -128,7 +130,7 @@ def _is_below(scope: Scope, prefix: str) -> bool:
 
 
 class _Exchange:
-    """One request and its response: adds the request id, and ends well when the body was not read to its end."""
+    """Passes on a request, and its response with the request's id; ends well when the body was not read to its end."""
 
     def __init__(self, headers: Headers, receive: Receive, send: Send) -> None:
         self.response_started = False
@@ -167,7 +169,7 @@ class _Exchange:
 
 
 def _headers_of(error: Exception) -> dict[str, str]:
-    """What HTTP itself says of a failure, whatever the envelope."""
+    """Returns what HTTP itself says of a failure, whatever the envelope."""
     if isinstance(error, HTTPException):
         return dict(error.headers or {})
     if isinstance(error, InvalidKey):

@@ -1,4 +1,4 @@
-"""The failures that clients are told about, each with a status and a code; a protocol renders them in its own envelope.
+"""Defines the failures that clients are told about, each with a status and a code.
 
     ServiceError                 500 server_error
     ├── InvalidRequest           400 invalid_request
@@ -19,15 +19,15 @@
     ├── NotReady                 503 not_ready
     └── SentenceLost             503 session_lost
 
-A message says what was wrong and what would be right; it is shown to the client, so it holds no
-secrets, paths or tracebacks.
+A protocol renders them in its own envelope. A message says what was wrong and what would be right; it is shown to
+the client, so it holds no secrets, paths or tracebacks.
 """
 
 from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """A failure that a client is told about.
+    """Carries what a client is told of a failure.
 
     Attributes:
         status: HTTP status.

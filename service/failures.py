@@ -1,4 +1,4 @@
-"""What a client is told about an exception, whatever the protocol."""
+"""Translates exceptions into what a client is told, whatever the protocol."""
 
 from __future__ import annotations
 

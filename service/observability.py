@@ -1,4 +1,4 @@
-"""What an operator sees: log records with a request id, and the service's Prometheus metrics."""
+"""Defines what an operator sees: the request id of log records, the service's Prometheus metrics, traces."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def timed(stage: str) -> Iterator[None]:
 
 @contextmanager
 def calling(runner: str) -> Iterator[None]:
-    """The span of a runner call."""
+    """Makes a runner call a span of its request's trace."""
     with _tracer.start_as_current_span(f"call {runner}", kind=trace.SpanKind.CLIENT):
         yield
 
 
 @contextmanager
 def tracing_request(method: str, path: str, headers: Mapping[str, str]) -> Iterator[None]:
-    """The span of a whole request, below the client's where a ``traceparent`` header names one."""
+    """Makes a whole request a span, below the client's where a ``traceparent`` header names one."""
     if not _collector:
         yield
         return
@@ -78,7 +78,7 @@ def tracing_request(method: str, path: str, headers: Mapping[str, str]) -> Itera
 
 
 def start_tracing(collector: str) -> None:
-    """Sends spans to an OpenTelemetry collector, OTLP over HTTP; "" for no tracing."""
+    """Sends spans to an OpenTelemetry collector from now on, OTLP over HTTP; "" means no tracing."""
     if not collector:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -90,6 +90,6 @@ def start_tracing(collector: str) -> None:
 
 
 def stop_tracing() -> None:
-    """Sends what has not been sent."""
+    """Sends the spans that have not been sent, and no more after them."""
     for provider in _collector:
         provider.shutdown()

@@ -1,4 +1,4 @@
-"""What the routes work with, and how each of them counts the way it ended."""
+"""Holds what the routes work with, and counts the way each request ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READY_RETRY_S = 5
 
 
 class Serving:
-    """What the routes work with; ``app.state.serving``.
+    """Holds what the routes work with, as ``app.state.serving``.
 
     Attributes:
         settings: Of this process.
@@ -44,18 +44,30 @@ class Serving:
 
     @property
     def runners(self) -> Runners:
-        """The model runners. Raises NotReady before there are any."""
+        """Returns the model runners.
+
+        Raises:
+            NotReady: there are none yet.
+        """
         if self._runners is None:
             raise _loading()
         return self._runners
 
     @property
     def transcriber(self) -> Transcriber:
-        """What transcribes recordings. Raises NotReady before there are runners."""
+        """Makes what transcribes recordings, within the limits of the settings.
+
+        Raises:
+            NotReady: there are no runners yet.
+        """
         return Transcriber(self.runners, Limits(self.settings.max_segment_sec, self.settings.max_audio_duration_sec))
 
     async def check_ready(self) -> None:
-        """Waits a moment for models that are loading. Raises NotReady."""
+        """Waits a moment for models that are loading.
+
+        Raises:
+            NotReady: they are loading still.
+        """
         if self._runners is None:
             raise _loading()
         try:
@@ -64,21 +76,25 @@ class Serving:
             raise _loading() from None
 
     async def device(self) -> str:
-        """Where recognition computes: `cpu` or `cuda`. Raises NotReady until every runner answers."""
+        """Returns where recognition computes: `cpu` or `cuda`.
+
+        Raises:
+            NotReady: not every runner answers yet.
+        """
         if not await self.runners.ready():
             raise _loading()
         return await self.runners.device()
 
 
 def serving_of(connection: HTTPConnection) -> Serving:
-    """What the connection's app works with."""
+    """Returns what the connection's app works with."""
     serving: Serving = connection.app.state.serving
     return serving
 
 
 @contextmanager
 def counted(protocol: str) -> Iterator[None]:
-    """Counts how the block ends among ``protocol``'s requests."""
+    """Counts how the block ends among ``protocol``'s requests: "ok", or a failure's code."""
     outcome = "internal_error"
     try:
         yield

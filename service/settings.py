@@ -1,4 +1,4 @@
-"""Every environment variable of the service: typed, documented, validated once at start."""
+"""Reads every environment variable of the service: typed, documented, validated once at start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = {"": 2**20, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 
 
 class Settings(RunnerSettings):
-    """The API service's settings, on top of the runners'."""
+    """Holds the API service's settings, on top of the runners'."""
 
     api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="Keys that clients may present, separated by commas; empty: no key is asked for."
@@ -86,7 +86,7 @@ class Settings(RunnerSettings):
 
 
 def describe_problems(error: ValidationError) -> str:
-    """One line per wrong variable, naming it."""
+    """Describes each wrong variable in a line that names it."""
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
@@ -96,7 +96,7 @@ def describe_problems(error: ValidationError) -> str:
 
 @functools.cache
 def settings() -> Settings:
-    """The settings of this process; a wrong one ends the process with a line that names it."""
+    """Returns the settings of this process; a wrong one ends the process with a line that names it."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""Audio of any kind as 16 kHz PCM, and what is found in it before anybody recognises a word."""
+"""Makes audio of any kind 16 kHz PCM, and finds in it what can be found before anybody recognises a word."""

@@ -1,4 +1,4 @@
-"""Any recording on disk, or stream, as 16 kHz mono PCM16 blocks, in memory that does not grow with it.
+"""Decodes any recording on disk, or stream, to 16 kHz mono PCM16, in memory that does not grow with it.
 
 ffmpeg's libraries (in PyAV's wheels) read every format; ``soxr`` resamples. A recording is hostile
 until proven otherwise: ffmpeg sees one nameless file, may open no other, probes only the formats
@@ -99,9 +99,12 @@ def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generato
 
 
 def probe(source: AudioSource) -> float | None:
-    """What the header says about the duration in seconds; None where it says nothing credible.
+    """Returns the duration in seconds that the header announces; None where it says nothing credible.
 
-    An estimate for admission control, never for results. Raises like :func:`decode`.
+    It is an estimate for admission control, never for results.
+
+    Raises:
+        UndecodableAudio, InvalidRequest: as :func:`decode`.
     """
     if source.raw is not None:
         _check_raw(source.raw)
@@ -114,9 +117,11 @@ def probe(source: AudioSource) -> float | None:
 
 
 def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Sequence[str] = ()) -> Iterator[Pcm]:
-    """Yields a live stream as its bytes come, without waiting for more than it takes: blocks in ``read``, which gives
-    up to so many bytes, and none at the end. ``demuxer`` is ffmpeg's name for the stream's format; where it is None
-    the bytes must prove themselves to be one of ``formats`` (all that are known).
+    """Yields a live stream as its bytes come, without waiting for more than it takes.
+
+    It blocks in ``read``, which gives up to so many bytes, and none at the end. ``demuxer`` is ffmpeg's name for the
+    stream's format; where it is None the bytes must prove themselves to be one of ``formats`` (none: all that are
+    known).
 
     Raises:
         UndecodableAudio: not audio, or mostly corrupt.
@@ -133,7 +138,7 @@ def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Se
 
 
 class _BoundedStream:
-    """The one source that ffmpeg may read; ends early when one step reads more than it was allowed."""
+    """Gives ffmpeg the one source that it may read; ends early when one step reads more than it was allowed."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -153,7 +158,7 @@ class _BoundedStream:
 
 
 class _BoundedFile(_BoundedStream):
-    """A file, in which ffmpeg may go back and forth."""
+    """Gives ffmpeg a file, in which it may go back and forth."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file.read)
@@ -171,7 +176,7 @@ class _BoundedFile(_BoundedStream):
 
 @dataclass(frozen=True)
 class _Opened:
-    """A container with its first audio stream."""
+    """Holds an open container with its first audio stream."""
 
     file: _BoundedStream
     container: InputContainer
@@ -182,7 +187,7 @@ class _Opened:
         return self.container.format.name in _STREAM_FORMATS
 
     def announced_s(self, size_bytes: int) -> float | None:
-        """The header's duration, unless this few bytes can't hold it."""
+        """Returns the header's duration, unless this few bytes can't hold it."""
         duration_s = 0.0
         if self.stream.duration is not None and self.stream.time_base is not None:
             duration_s = float(self.stream.duration * self.stream.time_base)
@@ -196,7 +201,7 @@ class _Opened:
 
 @contextmanager
 def _opened_file(path: str) -> Iterator[tuple[_Opened, float | None]]:
-    """A file and the duration that it announces, in seconds."""
+    """Opens a file, and says the duration that it announces, in seconds."""
     size_bytes = Path(path).stat().st_size
     if not size_bytes:
         raise UndecodableAudio("The file is empty.")
@@ -297,7 +302,7 @@ class _Clock:
         self._least_s = _LEAST_LATE_START_S
 
     def missing_s(self, frame: AudioFrame) -> float:
-        """Seconds of silence that belong before the frame."""
+        """Returns the seconds of silence that belong before the frame."""
         if self._at_s is None or frame.time is None:
             return 0.0
         gap_s = frame.time - self._at_s
@@ -308,7 +313,7 @@ class _Clock:
 
 
 def _silence_like(frame: Frame, duration_s: float) -> Iterator[Frame]:
-    """Silence of the frame's kind, a second at most at a time."""
+    """Yields silence of the frame's kind, a second at most at a time."""
     left = int(duration_s * frame.rate_hz)
     while left > 0:
         count = min(left, frame.rate_hz) * (frame.channels // len(frame.planes))
@@ -318,7 +323,7 @@ def _silence_like(frame: Frame, duration_s: float) -> Iterator[Frame]:
 
 
 def _raw_frames(path: str, raw: RawPcm) -> Iterator[Frame]:
-    """Headerless PCM16; bytes after the last whole sample of all channels are dropped."""
+    """Reads headerless PCM16; bytes after the last whole sample of all channels are dropped."""
     _check_raw(raw)
     frame_bytes = 2 * raw.channels
     with Path(path).open("rb") as file:
@@ -328,7 +333,7 @@ def _raw_frames(path: str, raw: RawPcm) -> Iterator[Frame]:
 
 
 def _plain_wav(path: str) -> soundfile.SoundFile | None:
-    """The file, if it is the PCM16 wav that most clients send: ffmpeg takes 5 ms to find that out, twice a request."""
+    """Opens the PCM16 wav that most clients send, if it is one: ffmpeg takes 5 ms to find out, twice a request."""
     with Path(path).open("rb") as file:
         if file.read(4) != b"RIFF":
             return None
@@ -363,7 +368,7 @@ def _check_raw(raw: RawPcm) -> None:
 
 @cache
 def _audio_decoders() -> str:
-    """Every audio decoder by name: ffmpeg then opens no video decoder while it looks into a file."""
+    """Lists every audio decoder by name: ffmpeg then opens no video decoder while it looks into a file."""
     decoders = []
     for name in av.codecs_available:
         try:

@@ -1,4 +1,4 @@
-"""FSMN-VAD's endpoint rules: silence probabilities per 10 ms in, speech regions out.
+"""Finds speech by FSMN-VAD's endpoint rules: silence probabilities per 10 ms in, speech regions out.
 
 The same decisions as FunASR's ``FsmnVADStreaming`` (E2E-VAD state machine), frame by frame but over
 plain booleans: a window of frames turns to speech or to silence when enough of them say so; a region
@@ -29,9 +29,12 @@ class Endpointer:
         trim_end: bool = False,
         restart_ms: int | None = None,
     ) -> None:
-        """``trim_end``: silence at the recording's end, too short to end a region, is left out of it
-        as a longer one would be (FunASR keeps it). ``restart_ms``: so much unbroken speech in a silence
-        begins it anew (FunASR waits until the window turns, by when the silence may have become long enough).
+        """Begins a recording; what is None is the model's own, or as FunASR has it.
+
+        ``max_end_silence_ms``: so much silence ends a region. ``trim_end``: silence at the recording's end, too short
+        to end a region, is left out of it as a longer one would be (FunASR keeps it). ``restart_ms``: so much unbroken
+        speech in a silence begins it anew (FunASR waits until the window turns, by when the silence may have become
+        long enough).
         """
         end_silence_ms = options.max_end_silence_time if max_end_silence_ms is None else max_end_silence_ms
         self._window = [0] * (options.window_size_ms // FRAME_MS)
@@ -62,25 +65,25 @@ class Endpointer:
 
     @property
     def settled_ms(self) -> int:
-        """No region yet to come begins before this time."""
+        """Returns the time before which no region yet to come begins."""
         if self._start is not None:
             return self._start * FRAME_MS
         return max(self._next_free, self._frame - self._look_back) * FRAME_MS
 
     @property
     def start_ms(self) -> int | None:
-        """Where the open region starts; None while there is none."""
+        """Returns where the open region starts; None while there is none."""
         return None if self._start is None else self._start * FRAME_MS
 
     @property
     def frames_to_end(self) -> float:
-        """How many more frames of silence end the open region; infinite unless it is in a silence."""
+        """Returns how many more frames of silence end the open region; infinite unless it is in a silence."""
         if self._start is None or self._speaking:
             return math.inf
         return self._end_silence - self._silent_frames
 
     def accept(self, silence: NDArray[np.float32], *, is_last: bool = False) -> list[Span]:
-        """Regions completed by the next scores; with ``is_last`` an open region ends with the recording."""
+        """Returns regions completed by the next scores; with ``is_last`` an open region ends with the recording."""
         regions = [r for speech in self.is_speech(silence) if (r := self.step(speech))]
         if is_last and self._start is not None:
             trim = self._trim_end and not self._speaking
@@ -89,7 +92,7 @@ class Endpointer:
         return regions
 
     def is_speech(self, silence: NDArray[np.float32]) -> list[bool]:
-        """What each score says of its frame."""
+        """Says of each score whether its frame is speech."""
         decisions: list[bool] = (silence <= self._threshold).tolist()
         return decisions
 
@@ -98,14 +101,14 @@ class Endpointer:
         self._start = max(self._next_free, time_ms // FRAME_MS)
 
     def cut(self, time_ms: int) -> Span:
-        """Ends the open region at ``time_ms`` and begins the next one there."""
+        """Ends the open region at ``time_ms`` and begins the next one there; there must be one."""
         assert self._start is not None
         region = Span(self._start * FRAME_MS, time_ms)
         self._start = self._next_free = time_ms // FRAME_MS
         return region
 
     def step(self, speech: bool) -> Span | None:
-        """The region that the next frame, speech or not, completes."""
+        """Returns the region that the next frame, speech or not, completes; None where it completes none."""
         frame = self._frame
         self._frame += 1
         self._unbroken = self._unbroken + 1 if speech else 0

@@ -1,4 +1,4 @@
-"""G.711 telephone audio as PCM16: mu-law and A-law, one byte a sample at 8 kHz (ITU-T G.711)."""
+"""Decodes telephone audio: mu-law and A-law, one byte a sample at 8 kHz (ITU-T G.711), to PCM16."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ _TABLES = {"mu": _table("mu"), "a": _table("a")}
 
 
 def pcm16(data: bytes, law: Law) -> bytes:
-    """Little-endian PCM16 of encoded samples."""
+    """Returns encoded samples as little-endian PCM16."""
     samples: bytes = _TABLES[law][np.frombuffer(data, np.uint8)].tobytes()
     return samples

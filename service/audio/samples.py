@@ -1,4 +1,4 @@
-"""Decoded audio of any kind as 16 kHz mono PCM16: the mean of the channels, resampled with soxr."""
+"""Makes decoded audio of any kind 16 kHz mono PCM16: the mean of the channels, resampled with soxr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4",
 
 
 class Frame(NamedTuple):
-    """Decoded samples of any type: one plane per channel, or a single one with the channels interleaved."""
+    """Holds decoded samples of any type.
+
+    Attributes:
+        rate_hz: How many samples of each channel make a second.
+        channels: How many there are.
+        planes: One per channel, or a single one with the channels interleaved.
+    """
 
     rate_hz: int
     channels: int
@@ -29,13 +35,14 @@ class Frame(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Mono samples: PCM16 as it is, or floats of which ±1 is full scale."""
+    """Holds mono samples: PCM16 as it is, or floats of which ±1 is full scale."""
 
     rate_hz: int
     samples: Pcm | NDArray[np.float32]
 
 
 def read_frame(frame: AudioFrame) -> Frame:
+    """Reads what ffmpeg has decoded, without its padding; the samples are views, not copies."""
     name = frame.format.name
     channels = frame.layout.nb_channels
     if name[-1] == "p":
@@ -48,7 +55,11 @@ def read_frame(frame: AudioFrame) -> Frame:
 
 
 def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
-    """The mean of the channels, at least ``least_s`` at a time: numpy costs as much for 26 ms as for a second."""
+    """Yields the mean of the channels, ``least_s`` or more at a time: numpy costs as much for 26 ms as for a second.
+
+    Raises:
+        UndecodableAudio: a rate or a number of channels that can't be speech.
+    """
     for (rate_hz, channels, dtype), run in itertools.groupby(
         frames, key=lambda frame: (frame.rate_hz, frame.channels, frame.planes[0].dtype)
     ):
@@ -59,7 +70,7 @@ def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
 
 
 def _joined(frames: Iterable[Frame], least_samples: float) -> Iterator[list[NDArray[np.generic]]]:
-    """Planes of alike frames, joined until they hold enough samples of all channels."""
+    """Yields planes of alike frames, joined until they hold enough samples of all channels."""
     pending: list[tuple[NDArray[np.generic], ...]] = []
     held = 0
     for frame in frames:
@@ -75,7 +86,7 @@ def _joined(frames: Iterable[Frame], least_samples: float) -> Iterator[list[NDAr
 def _means(
     planes: list[NDArray[np.generic]], channels: int, dtype: np.dtype[np.generic]
 ) -> Iterator[Pcm | NDArray[np.float32]]:
-    """The mean channel, in slices: a giant frame must not be multiplied in memory. Mono PCM16 stays as it is."""
+    """Yields the mean channel, in slices: a giant frame must not be multiplied in memory; mono PCM16 stays as it is."""
     if dtype == np.int16 and channels == 1:
         yield planes[0].astype(np.int16, copy=False)
         return
@@ -95,7 +106,10 @@ def _means(
 
 
 class Resampler:
-    """Mono samples of one signal to 16 kHz PCM16, piece by piece as if it were one. Raises nothing; not thread-safe."""
+    """Makes mono samples of one signal 16 kHz PCM16, piece by piece as if it were one.
+
+    It raises nothing and is not thread-safe.
+    """
 
     def __init__(self, rate_hz: int) -> None:
         self._stream = (
@@ -105,11 +119,11 @@ class Resampler:
         )
 
     def push(self, samples: Pcm | NDArray[np.float32]) -> Pcm:
-        """What can be told by now; the last milliseconds wait for what follows."""
+        """Returns what can be told by now; the last milliseconds wait for what follows."""
         return _pcm16(samples if self._stream is None else self._stream.resample_chunk(_floats(samples)))
 
     def flush(self) -> Pcm:
-        """The rest. Nothing may be pushed after it."""
+        """Returns the rest; nothing may be pushed after it."""
         if self._stream is None:
             return np.zeros(0, np.int16)
         return _pcm16(self._stream.resample_chunk(np.zeros(0, np.float32), last=True))

@@ -1,4 +1,4 @@
-"""From speech regions to what is recognised and what is returned.
+"""Turns speech regions into what is recognised and what is returned.
 
 A region is an utterance: what the model takes in one piece. One over the model's limit is cut where it
 is quietest. Utterances are joined greedily to segments, which is what clients see, while they fit a
@@ -22,7 +22,7 @@ _QUIET_WINDOW_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From ``start_ms`` to ``end_ms`` of the recording."""
+    """Goes from ``start_ms`` to ``end_ms`` of the recording."""
 
     start_ms: int
     end_ms: int
@@ -37,7 +37,7 @@ class GreedyMerger:
         self._open: list[Span] = []
 
     def add(self, span: Span) -> list[Span]:
-        """The group that ``span`` closes because it doesn't fit in; empty while it fits."""
+        """Returns the group that ``span`` closes because it doesn't fit in; empty while it fits."""
         if self._open and (
             span.end_ms - self._open[0].start_ms > self._limit_ms
             or span.start_ms - self._open[-1].end_ms > self._longest_pause_ms
@@ -48,19 +48,19 @@ class GreedyMerger:
         return []
 
     def close(self) -> list[Span]:
-        """The group that is open."""
+        """Returns the group that was open, empty if none was."""
         closed, self._open = self._open, []
         return closed
 
     def close_before(self, time_ms: int) -> list[Span]:
-        """The open group, if nothing that begins at ``time_ms`` or later could still join it."""
+        """Returns the open group, if nothing that begins at ``time_ms`` or later could still join it."""
         if self._open and time_ms - self._open[-1].end_ms > self._longest_pause_ms:
             return self.close()
         return []
 
 
 def cut_long(span: Span, limit_ms: int, pcm: Pcm) -> Iterator[Span]:
-    """``span`` in pieces of at most ``limit_ms``, cut at the quietest point of each piece's second half.
+    """Yields ``span`` in pieces of at most ``limit_ms``, cut at the quietest point of each piece's second half.
 
     ``pcm`` is the audio of the span.
     """
@@ -78,7 +78,7 @@ def cut_long(span: Span, limit_ms: int, pcm: Pcm) -> Iterator[Span]:
 
 
 def quietest_ms(pcm: Pcm, from_ms: int, to_ms: int) -> int:
-    """Middle of the 100 ms of least energy between two times of ``pcm``."""
+    """Returns the middle of the 100 ms of least energy between two times of ``pcm``."""
     step_ms = _QUIET_WINDOW_MS // 10
     samples = pcm[from_ms * SAMPLES_PER_MS : to_ms * SAMPLES_PER_MS].astype(np.float32)
     frames = samples[: len(samples) // (step_ms * SAMPLES_PER_MS) * step_ms * SAMPLES_PER_MS]

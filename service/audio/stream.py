@@ -1,4 +1,4 @@
-"""The bytes of a live stream as 16 kHz mono PCM16, as they come: raw samples, one wav header, or compressed."""
+"""Decodes a live stream to 16 kHz mono PCM16 as its bytes come: raw samples, one wav header, or compressed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,14 @@ _NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 class AudioStream:
-    """Decodes one stream. One call at a time; ``close`` may come at any time, also after a call was cancelled."""
+    """Decodes one stream.
+
+    One call at a time; ``close`` may come at any time, also after a call was cancelled.
+    """
 
     def __init__(self, format: str, sample_rate_hz: int) -> None:
-        """``format`` is one of ``FORMATS``; ``any``: whatever ffmpeg can read without going back.
+        """Begins a stream of one of ``FORMATS``; ``any``: whatever ffmpeg can read without going back.
+
         ``sample_rate_hz`` is that of headerless PCM; other streams say so themselves.
 
         Raises:
@@ -60,7 +64,7 @@ class AudioStream:
             self._decoder = _CompressedDecoder(format)
 
     async def feed(self, data: bytes) -> Pcm:
-        """The audio that ``data`` completes; the rest of it waits for what follows.
+        """Returns the audio that ``data`` completes; the rest of it waits for what follows.
 
         Raises:
             UndecodableAudio: the bytes so far are not what the stream was said to be.
@@ -68,7 +72,11 @@ class AudioStream:
         return await self._decoder.feed(data) if data else _NOTHING
 
     async def finish(self) -> Pcm:
-        """The audio that was still waiting. Nothing may be fed after it. Raises like ``feed``."""
+        """Returns the audio that was still waiting; nothing may be fed after it.
+
+        Raises:
+            UndecodableAudio: as ``feed``.
+        """
         return await self._decoder.finish()
 
     async def close(self) -> None:
@@ -85,7 +93,7 @@ class _Decoder(Protocol):
 
 
 class _PcmDecoder:
-    """PCM16 in pieces of any length, channels interleaved."""
+    """Reads PCM16 in pieces of any length, channels interleaved."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz
@@ -108,7 +116,7 @@ class _PcmDecoder:
 
 
 class _WavDecoder:
-    """A wav header, in however many pieces, then PCM16 to the end: how long it is no live header can know."""
+    """Reads a wav header, in however many pieces, then PCM16 to the end: how long it is no live header can know."""
 
     def __init__(self) -> None:
         self._header = b""
@@ -139,7 +147,7 @@ class _WavDecoder:
 
 
 def _read_header(data: bytes) -> tuple[_PcmDecoder, int] | None:
-    """How to read what follows a wav header, and where it begins; None while more of the header must come."""
+    """Says how to read what follows a wav header, and where it begins; None while more of the header must come."""
     if data[:4] != b"RIFF"[: len(data)] or data[8:12] != b"WAVE"[: max(0, len(data) - 8)]:
         raise UndecodableAudio("The stream does not begin with a wav header (it was announced as wav).")
     at = 12
@@ -167,7 +175,7 @@ def _read_format(tag: int, channels: int, rate_hz: int, _: int, __: int, bits: i
 
 
 class _CompressedDecoder:
-    """ffmpeg in a thread of its own, which waits where a file would be read.
+    """Runs ffmpeg in a thread of its own, which waits where a file would be read.
 
     ``feed`` hands bytes over and waits until the thread asks for more, so what it returns depends on the bytes
     alone, and a client that sends faster than they are decoded waits.

@@ -1,1 +1,1 @@
-"""A recording on its way in: upload or download, its place in the queue, a client that goes away."""
+"""Takes recordings in: upload or download, a place in the queue, clients that go away."""

@@ -1,4 +1,4 @@
-"""Work for a client that may go away before it is done."""
+"""Works for a client that may go away before the work is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 
 async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
-    """The result of ``work``, which is cancelled when the client goes away. The body must have been read.
+    """Returns the result of ``work``, which is cancelled when the client goes away.
+
+    The request's body must have been read.
 
     Raises:
         ClientDisconnect: the client went away first.

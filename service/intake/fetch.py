@@ -79,7 +79,7 @@ async def fetch_audio(
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address (as a socket names it) belongs to the open internet."""
+    """Says whether an IP address (as a socket names it) belongs to the open internet."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

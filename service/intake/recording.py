@@ -1,4 +1,4 @@
-"""Taking a recording in, whatever protocol brings it: readiness, its file on disk, its place in the queue."""
+"""Takes a recording in, whatever protocol brings it: readiness, its file on disk, its place in the queue."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from service.settings import Settings
 
 
 class Wanted(Protocol):
-    """A protocol's request, understood."""
+    """Says what a protocol's request, once understood, asks for."""
 
     @property
-    def options(self) -> RecognitionOptions: ...
+    def options(self) -> RecognitionOptions:
+        """Says what is asked of recognition."""
 
 
 ConnectionT = TypeVar("ConnectionT", bound=HTTPConnection)
@@ -35,7 +36,7 @@ Receive = Callable[[ConnectionT, Settings, IO[bytes]], Awaitable[tuple[WantedT, 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[WantedT]):
-    """A transcription that has been let in."""
+    """Holds a transcription that has been let in, and the request that asked for it."""
 
     request: WantedT
     transcription: Transcription
@@ -67,7 +68,10 @@ async def admitted(
 
 
 def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
-    """Clients name a WAV file `pcm` for what it holds; its header says better than they how to read it."""
+    """Says how to read a file; where it is a WAV file, its header says better than ``raw`` how.
+
+    Clients name a WAV file `pcm` for what it holds.
+    """
     if raw is not None:
         with Path(path).open("rb") as file:
             start = file.read(12)
@@ -77,9 +81,13 @@ def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
 
 
 async def fetch_recording(address: str, file: IO[bytes], request: Request, settings: Settings) -> None:
-    """Puts what an ``audio_address`` holds into ``file``, unless the client goes away. The body must have been read.
+    """Puts what an ``audio_address`` holds into ``file``, unless the client goes away.
 
-    Raises what :func:`service.intake.fetch.fetch_audio` raises.
+    The request's body must have been read.
+
+    Raises:
+        AddressRefused, AudioTooLarge: as :func:`service.intake.fetch.fetch_audio`.
+        ClientDisconnect: the client went away first.
     """
     await unless_disconnected(
         request.receive,

@@ -1,4 +1,4 @@
-"""Uploads read as a stream: a form, its fields bounded in memory, or a raw body; the audio straight to disk."""
+"""Reads uploads as a stream: a form, its fields bounded in memory, or a raw body; the audio straight to disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ Fields = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form as it was sent. ``file_name`` is None when there was no file."""
+    """Holds a form as it was sent, but for the content of its file.
+
+    Attributes:
+        fields: The values of each field, by its name as it was sent, brackets included.
+        file_name: What the client calls the file; None when there was no file.
+        file_bytes: How large the file is.
+    """
 
     fields: Fields = field(default_factory=dict)
     file_name: str | None = None
@@ -37,7 +43,7 @@ class Form:
 
 @contextmanager
 def temporary_audio_file() -> Iterator[IO[bytes]]:
-    """A file on disk that only this user can read and that is gone afterwards, whatever happens."""
+    """Makes a file on disk that only this user can read and that is gone afterwards, whatever happens."""
     with tempfile.NamedTemporaryFile(prefix="asr-audio-") as file:
         yield file
 
@@ -58,6 +64,7 @@ async def receive_form(
     Raises:
         InvalidRequest: not a form, broken, or out of bounds; names the field where there is one.
         AudioTooLarge: at once when Content-Length says so, else as soon as a limit is passed.
+        UploadStalled: nothing has come for too long.
     """
     max_body_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
     if int(request.headers.get("content-length", 0)) > max_body_bytes:
@@ -86,6 +93,7 @@ async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> 
 
     Raises:
         AudioTooLarge: at once when Content-Length says so, else as soon as the limit is passed.
+        UploadStalled: nothing has come for too long.
     """
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise _too_large(max_bytes)
@@ -104,7 +112,12 @@ async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> 
 
 
 async def refuse_body(request: Request, message: str) -> None:
-    """Reads a request whose body must be empty to its end. InvalidRequest, with ``message``, at its first byte."""
+    """Reads a request whose body must be empty to its end.
+
+    Raises:
+        InvalidRequest: with ``message``, at the body's first byte.
+        UploadStalled: nothing has come for too long.
+    """
     if int(request.headers.get("content-length", 0)):
         raise InvalidRequest(message)
     async for chunk in _chunks(request):
@@ -113,7 +126,7 @@ async def refuse_body(request: Request, message: str) -> None:
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it arrives. UploadStalled when nothing comes for a while: a vanished client holds no place."""
+    """Yields the body as it arrives; UploadStalled when nothing comes for a while: a vanished client holds no place."""
     stream = request.stream()
     while True:
         try:
@@ -157,7 +170,7 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
 
 
 class _Parts:
-    """The parser's callbacks: sorts what comes into fields and the file, and keeps to the limits."""
+    """Sorts what the parser calls back with into fields and the file, and keeps to the limits."""
 
     def __init__(self, max_file_bytes: int, field_limits: Mapping[str, int], on_file: Callable[[Fields], None]) -> None:
         self.fields: Fields = {}

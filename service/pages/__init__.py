@@ -1,1 +1,1 @@
-"""Pages for people: documentation, the live page, the status."""
+"""Serves pages for people: documentation, the live page, the status."""

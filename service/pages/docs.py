@@ -1,4 +1,4 @@
-"""Pages for people: API documentation, the live test page. Their assets come from service/web (no network needed)."""
+"""Serves the API documentation and the live test page; their assets come from service/web (no network needed)."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ static_files = _Assets(directory=WEB)
 
 @router.get("/")
 async def index() -> RedirectResponse:
+    """Leads to the documentation, also below a proxy's prefix."""
     return RedirectResponse("docs")
 
 
 @router.get("/docs")
 async def swagger_ui() -> HTMLResponse:
+    """Shows the OpenAPI document in Swagger UI, from where requests can be tried."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="API documentation",
@@ -56,6 +58,7 @@ async def swagger_ui() -> HTMLResponse:
 
 @router.get("/redoc")
 async def redoc() -> HTMLResponse:
+    """Shows the OpenAPI document in Redoc, for reading."""
     page = get_redoc_html(
         openapi_url="openapi.json",
         title="API documentation",
@@ -68,6 +71,7 @@ async def redoc() -> HTMLResponse:
 
 @router.get("/ws/v1/asr/test")
 async def live_page(request: Request) -> HTMLResponse:
+    """Shows the page to try live recognition on, which is told the near-field filter's threshold (0: it is off)."""
     settings = serving_of(request).settings
     threshold = settings.asr_nearfield_rms_threshold if settings.asr_enable_nearfield_filter else 0
     page = _LIVE_PAGE.replace("{near_field_rms}", str(threshold))

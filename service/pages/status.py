@@ -1,4 +1,4 @@
-"""The page /status: what the service is doing now, where no dashboard is at hand. English and Chinese, no script."""
+"""Serves /status: what the service is doing now, where no dashboard is at hand; English and Chinese, no script."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/status")
 async def status(request: Request) -> HTMLResponse:
+    """Shows the page, in the language of ``?lang=`` or else the browser's: Chinese or English."""
     wanted = request.query_params.get("lang") or request.headers.get("accept-language", "")
     chinese = wanted.lower().startswith("zh")
     page = _page(await _sections(serving_of(request)), chinese=chinese)
@@ -67,7 +68,12 @@ async def status(request: Request) -> HTMLResponse:
 
 
 class Cell(NamedTuple):
-    """What stands in a row: words (translated) or values, and whether they are good or bad news."""
+    """Holds what stands in a row.
+
+    Attributes:
+        text: Words, which are translated, or values.
+        mark: Whether they are "good" or "bad" news; "": neither.
+    """
 
     text: str
     mark: str = ""
@@ -158,7 +164,7 @@ def _stages() -> Iterator[Row]:
 
 
 def _values(metric: Counter | Gauge) -> list[tuple[dict[str, str], float]]:
-    """This process's values of a metric, without the time it was made."""
+    """Returns this process's values of a metric, without the time it was made."""
     return [
         (s.labels, s.value) for family in metric.collect() for s in family.samples if not s.name.endswith("_created")
     ]
@@ -172,7 +178,7 @@ Buckets = list[tuple[float, float]]
 
 
 def _histogram(metric: Histogram) -> Iterator[tuple[dict[str, str], float, float, Buckets]]:
-    """Labels, count, sum, and (upper bound, count below it) of each histogram that has observed anything."""
+    """Yields labels, count, sum, and (upper bound, count below it) of each histogram that has observed anything."""
     found: dict[tuple[tuple[str, str], ...], tuple[dict[str, float], Buckets]] = {}
     for sample in (sample for family in metric.collect() for sample in family.samples):
         labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != "le"))
@@ -188,7 +194,7 @@ def _histogram(metric: Histogram) -> Iterator[tuple[dict[str, str], float, float
 
 
 def _quantile(buckets: Buckets, share: float) -> float:
-    """The smallest upper bound that a share of the observations lies below."""
+    """Returns the smallest upper bound that a share of the observations lies below."""
     count = buckets[-1][1]
     return next(bound for bound, below in buckets if below >= share * count)
 

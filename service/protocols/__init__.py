@@ -1,4 +1,4 @@
-"""The protocols that clients speak, a folder for each vendor; the app serves what is listed here.
+"""Lists the protocols that clients speak, a folder for each vendor; the app serves what is listed here.
 
 In a folder ``X.py`` is a route or a conversation, ``X_request.py`` what a client may say there, ``X_response.py``
 what it is told.

@@ -1,4 +1,4 @@
-"""The paths where live recognition is spoken, and which dialect a client speaks there: its first message tells."""
+"""Finds out which dialect a client speaks on the paths that two dialects share: its first message tells."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FUNASR_KEYS = {"mode", "is_speaking"}
 @router.websocket("/ws/v1/asr")
 @router.websocket("/ws/v1")
 async def converse_aliyun(websocket: WebSocket) -> None:
-    """Alibaba Cloud's protocol, unless the client's first message is FunASR's."""
+    """Speaks Alibaba Cloud's protocol, unless the client's first message is FunASR's."""
     await _converse(websocket, lambda message: bool(message.keys() & _FUNASR_KEYS) and "header" not in message)
 
 
 @router.websocket("/ws/v1/asr/funasr")
 @router.websocket("/")
 async def converse_funasr(websocket: WebSocket) -> None:
-    """FunASR's protocol, unless the client's first message is Alibaba Cloud's."""
+    """Speaks FunASR's protocol, unless the client's first message is Alibaba Cloud's."""
     await _converse(websocket, lambda message: "header" not in message)
 
 
@@ -50,7 +50,7 @@ async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], 
 
 
 def _object(message: str | bytes) -> dict[str, Any]:
-    """The JSON object that a text message is; an empty one for anything else."""
+    """Returns the JSON object that a text message is; an empty one for anything else."""
     try:
         value = json.loads(message) if isinstance(message, str) else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Alibaba Cloud's speech service: the REST API and the live protocol (see first_message.py for its paths)."""
+"""Speaks as Alibaba Cloud's speech service: the REST API and the live protocol (see first_message.py for its paths)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alibaba Cloud's live protocol: SpeechTranscriber and SpeechRecognizer over one WebSocket, a task at a time."""
+"""Speaks Alibaba Cloud's live protocol: SpeechTranscriber and SpeechRecognizer over one WebSocket, a task at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Conversation:
         return task_failed(failure, self._task_id)
 
     async def hold(self, first: str | bytes) -> None:
-        """One task after the other, until the client has no more."""
+        """Performs one task after the other, until the client has no more."""
         message = first
         while True:
             await self._perform(self._start(message))

@@ -1,4 +1,4 @@
-"""What a client of Alibaba Cloud's WebSocket protocol may say: directives, and what a start asks for."""
+"""Reads what a client of Alibaba Cloud's WebSocket protocol may say: directives, and what a start asks for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ _DIRECTIVES: dict[tuple[str, str], tuple[Namespace, Action]] = {
 
 
 class Directive(NamedTuple):
-    """What a text message tells the service to do. ``task_id`` is the client's choice."""
+    """Says what a text message tells the service to do.
+
+    Attributes:
+        namespace: Which of the two kinds of task it is of.
+        action: What to do; "control" changes nothing.
+        task_id: The client's choice.
+        payload: What a start asks for; empty where there is none.
+    """
 
     namespace: Namespace
     action: Action
@@ -52,7 +59,7 @@ class _Message(BaseModel):
 
 
 def read_directive(text: str) -> Directive:
-    """What a text message says.
+    """Reads a text message.
 
     Raises:
         InvalidRequest: it is no message of this protocol.
@@ -76,10 +83,20 @@ def _lower(value: object) -> object:
 
 
 class StartPayload(BaseModel):
-    """What a start may ask for, and the cloud's defaults; what else it says has no effect, as there.
+    """Says what a start asks for, with the cloud's defaults; what else it says has no effect, as there.
 
-    ``sample_rate`` is in Hz, ``max_sentence_silence`` in ms. ``disfluency`` is accepted: filler words are never left
-    out. ``model_id`` is ours, as in the REST API.
+    Attributes:
+        format: What the bytes of the audio are.
+        sample_rate: Of headerless PCM, in Hz.
+        enable_intermediate_result: Whether text is told while a sentence is being spoken.
+        enable_punctuation_prediction: Whether text is punctuated.
+        enable_inverse_text_normalization: Whether numbers, dates and units are written in digits.
+        max_sentence_silence: The silence that ends a sentence, in ms.
+        enable_words: Whether words are told with their times.
+        disfluency: Accepted: filler words are never left out.
+        vocabulary_id: Hotwords with their weights: ``词1 权重1 词2 权重2``.
+        speech_noise_threshold: From -1 to 1; higher takes less for speech; null: the model's own.
+        model_id: The id of a loaded model, "" for the default; ours, as in the REST API.
     """
 
     format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
@@ -98,7 +115,7 @@ class StartPayload(BaseModel):
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> StartPayload:
-        """A field that is null counts as absent.
+        """Reads a start's payload; a field that is null counts as absent.
 
         Raises:
             InvalidRequest: ``param`` names a field whose value it can't have.
@@ -113,7 +130,12 @@ class StartPayload(BaseModel):
             raise failure from None
 
     def session_options(self, enabled: Sequence[str]) -> SessionOptions:
-        """Raises ModelNotFound, or InvalidRequest for hotwords that can't be read."""
+        """Makes the options of the session that is asked for.
+
+        Raises:
+            ModelNotFound: the model is not among ``enabled``.
+            InvalidRequest: hotwords that can't be read.
+        """
         return SessionOptions(
             recognition=RecognitionOptions(
                 model=loaded_model(self.model_id, enabled).id,

@@ -1,4 +1,4 @@
-"""Alibaba Cloud's WebSocket messages: what a live session's events look like there. Times are milliseconds of audio."""
+"""Renders a live session's events as Alibaba Cloud's WebSocket messages; times are milliseconds of audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _SUCCESS = 20000000
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every message of one task repeats, and what the client wants to see of words."""
+    """Holds what every message of one task repeats, and what the client wants to see of words.
+
+    Attributes:
+        id: The client's id of the task.
+        namespace: Which of the two kinds of task it is.
+        with_words: Whether words are told with their times.
+    """
 
     id: str
     namespace: Namespace
@@ -28,16 +34,17 @@ class Task:
 
 
 class TranscriberMessages:
-    """SpeechTranscriber: sentence by sentence."""
+    """Speaks as SpeechTranscriber: sentence by sentence."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
 
     def started(self) -> str:
+        """Tells that the task has begun, with a new session id."""
         return _message(self._task, "TranscriptionStarted", {"session_id": uuid.uuid4().hex})
 
     def event(self, event: Event) -> str | None:
-        """What the event looks like; None where the protocol does not tell it."""
+        """Renders an event; None where the protocol does not tell it."""
         if isinstance(event, SentenceBegan):
             return _message(self._task, "SentenceBegin", {"index": event.index, "time": event.begin_ms})
         if isinstance(event, PartialChanged):
@@ -60,6 +67,7 @@ class TranscriberMessages:
         return None
 
     def completed(self, warnings: Sequence[str]) -> str:
+        """Tells that all was told; ``warnings`` are the status message, where there are any."""
         return _message(self._task, "TranscriptionCompleted", {}, warnings)
 
     def _text(self, text: str, words: Sequence[Word]) -> dict[str, Any]:
@@ -72,17 +80,18 @@ class TranscriberMessages:
 
 
 class RecognizerMessages:
-    """SpeechRecognizer: all that is said is one result."""
+    """Speaks as SpeechRecognizer: all that is said is one result."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._sentences: list[str] = []
 
     def started(self) -> str:
+        """Tells that the task has begun."""
         return _message(self._task, "RecognitionStarted", {})
 
     def event(self, event: Event) -> str | None:
-        """What the event looks like; None where the protocol does not tell it."""
+        """Renders an event; None where the protocol does not tell it."""
         if isinstance(event, SentenceEnded):
             self._sentences.append(event.text)
         elif isinstance(event, PartialChanged):
@@ -92,11 +101,12 @@ class RecognizerMessages:
         return None
 
     def completed(self, warnings: Sequence[str]) -> str:
+        """Tells all that was said; ``warnings`` are the status message, where there are any."""
         return _message(self._task, "RecognitionCompleted", {"result": join_texts(self._sentences)}, warnings)
 
 
 def task_failed(failure: ServiceError, task_id: str) -> str:
-    """``task_id`` is empty where the client has named none."""
+    """Tells a failure; ``task_id`` is empty where the client has named none."""
     header = {
         "namespace": "Default",
         "name": "TaskFailed",
@@ -110,7 +120,7 @@ def task_failed(failure: ServiceError, task_id: str) -> str:
 
 
 def confidence(words: Sequence[Word]) -> float:
-    """The words' mean probability (geometric, so that one wild guess shows); 0 where none is known."""
+    """Returns the words' mean probability (geometric, so that one wild guess shows); 0 where none is known."""
     logprobs = [word.logprob for word in words if word.logprob is not None]
     return round(math.exp(sum(logprobs) / len(logprobs)), 3) if logprobs else 0.0
 
@@ -120,7 +130,7 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def _message(task: Task, name: str, payload: dict[str, Any], warnings: Sequence[str] = ()) -> str:
-    """``warnings`` take the place of the message that says that all is well."""
+    """Renders a message; ``warnings`` take the place of what says that all is well."""
     header = {
         "namespace": task.namespace,
         "name": name,

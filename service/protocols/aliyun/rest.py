@@ -1,4 +1,4 @@
-"""Alibaba Cloud's REST speech API: /stream/v1/asr, /stream/v1/asr/models, /stream/v1/asr/health."""
+"""Speaks Alibaba Cloud's REST speech API: /stream/v1/asr, /stream/v1/asr/models, /stream/v1/asr/health."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ health_router = APIRouter(prefix="/stream/v1/asr", tags=["Alibaba Cloud REST API
 
 
 def _task_id() -> str:
-    """The request's id, which has a task id's form unless the client chose it; else a new one."""
+    """Returns the request's id, which has a task id's form unless the client chose it; else a new one."""
     given = request_id.get()
     return given if _TASK_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def error_response(failure: ServiceError) -> Response:
+    """Makes the response that tells a failure, with its true HTTP status and a task id."""
     return _response(bodies.failure_body(failure, _task_id()), failure.status)
 
 
@@ -59,7 +60,7 @@ async def _job(request: Request) -> AsyncIterator[Job[RecognitionRequest]]:
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[RecognitionRequest, AudioSource]:
-    """The query, understood before the body is read, and the audio in ``file``."""
+    """Returns the query, understood before the body is read, and the audio in ``file``."""
     query = request.query_params
     wanted = resolve(RecognitionQuery.from_items(query.multi_items()), query.keys(), settings.enabled_models)
     if wanted.audio_address:
@@ -104,7 +105,10 @@ async def recognise(request: Request, job: Annotated[Job[RecognitionRequest], De
 
 
 class LoadedModel(BaseModel):
-    """A model that recognises here; all that are listed are loaded. ``default``: what no ``model_id`` means."""
+    """Describes a model that recognises here; all that are listed are loaded.
+
+    ``default``: whether it is what no ``model_id`` means.
+    """
 
     id: str
     name: str
@@ -116,12 +120,15 @@ class LoadedModel(BaseModel):
 
 
 class LoadedModels(BaseModel):
+    """Lists the loaded models, the default first."""
+
     models: list[LoadedModel]
     total: int
 
 
 @router.get("/models", summary="List the loaded models")
 async def list_models(request: Request) -> LoadedModels:
+    """Each `id` can be a `model_id` of a request; the default model comes first."""
     enabled = serving_of(request).settings.enabled_models
     models = [_loaded_model(catalog.models()[id], is_default=id == enabled[0]) for id in enabled]
     return LoadedModels(models=models, total=len(models))
@@ -139,8 +146,10 @@ def _loaded_model(model: catalog.Model, *, is_default: bool) -> LoadedModel:
 
 
 class Health(BaseModel):
-    """``device`` is where recognition computes; ``memory_mb`` is this process's resident memory, without the
-    runners' own.
+    """Says what is loaded and what is waiting.
+
+    ``device`` is where recognition computes; ``queue_audio_seconds`` and ``queue_requests`` are waiting or in work;
+    ``memory_mb`` is this process's resident memory, without the runners' own.
     """
 
     status: Literal["healthy"] = "healthy"
@@ -153,7 +162,7 @@ class Health(BaseModel):
 
 @health_router.get("/health", summary="Whether models are loaded", responses=failures(bodies.FailureBody, 503))
 async def health(request: Request) -> Health:
-    """Needs no key. 503 until the models are loaded."""
+    """Needs no key; answers 503 until the models are loaded."""
     serving = serving_of(request)
     return Health(
         device=await serving.device(),

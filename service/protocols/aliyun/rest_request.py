@@ -1,4 +1,4 @@
-"""What a request of Alibaba Cloud's REST API may say in its query, and what it comes down to."""
+"""Reads what a request of Alibaba Cloud's REST API may say in its query, and what it comes down to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _rate(value: object) -> object:
 
 
 class RecognitionQuery(BaseModel):
-    """The query of ``POST /stream/v1/asr``. An empty parameter counts as one not sent."""
+    """Holds the query of ``POST /stream/v1/asr``; an empty parameter counts as one not sent."""
 
     appkey: str = Field(default="", description="Accepted; this service has no projects.")
     format: Annotated[AudioFormat, BeforeValidator(_lower)] | SkipJsonSchema[None] = Field(
@@ -83,8 +83,13 @@ class RecognitionQuery(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RecognitionRequest:
-    """What is to be done. ``raw`` describes headerless PCM, where the client named it; ``warnings`` say what of
-    the query has no effect.
+    """Says what is to be done, free of the query's spellings.
+
+    Attributes:
+        options: What is asked of recognition.
+        audio_address: Where the audio is to be fetched; "": it is the body.
+        raw: How to read headerless PCM; None where the client named something else.
+        warnings: What of the query has no effect, for people.
     """
 
     options: RecognitionOptions
@@ -94,7 +99,9 @@ class RecognitionRequest:
 
 
 def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str]) -> RecognitionRequest:
-    """The request that a query makes. ``names`` are those that were sent, ``enabled`` the loaded models.
+    """Turns a query into the request that it makes.
+
+    ``names`` are those that were sent, ``enabled`` the loaded models.
 
     Raises:
         ModelNotFound: the model is not among ``enabled``.
@@ -122,7 +129,7 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
 
 
 def query_parameters() -> list[dict[str, Any]]:
-    """The query in the OpenAPI document's words."""
+    """Describes the query in the OpenAPI document's words."""
     return [
         {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
         for name, schema in field_schemas(RecognitionQuery).items()

@@ -1,7 +1,7 @@
-"""Alibaba Cloud's REST bodies: what a transcript and a failure look like there. Times are seconds from the start
-of the file.
+"""Renders transcripts and failures as Alibaba Cloud's REST bodies.
 
-The models are what the OpenAPI document describes; a field that a body leaves out is absent, never null.
+Times are seconds from the start of the file. The models are what the OpenAPI document describes; a field that a body
+leaves out is absent, never null.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 
 
 class WordToken(BaseModel):
-    """A word without its punctuation."""
+    """Gives a word without its punctuation, and its times in seconds from the start of the file."""
 
     text: str
     start_time: float
@@ -50,7 +50,10 @@ class WordToken(BaseModel):
 
 
 class RecognizedSegment(BaseModel):
-    """A segment. ``speaker_id`` is empty where speakers are not told apart."""
+    """Says what was said from ``start_time`` to ``end_time``, in seconds from the start of the file.
+
+    ``speaker_id`` is empty where speakers are not told apart.
+    """
 
     text: str
     start_time: float
@@ -60,8 +63,10 @@ class RecognizedSegment(BaseModel):
 
 
 class RecognitionBody(BaseModel):
-    """A finished recognition. ``status`` is 200, or 20000000 with ALIYUN_STATUS_STYLE=cloud; ``result`` is the
-    segments' texts, one per line; ``duration`` and ``processing_time`` are seconds. ``warnings`` are ours.
+    """Holds a finished recognition.
+
+    ``status`` is 200, or 20000000 with ALIYUN_STATUS_STYLE=cloud; ``result`` is the segments' texts, one per line;
+    ``duration`` and ``processing_time`` are seconds. ``warnings`` are ours.
     """
 
     task_id: str
@@ -75,7 +80,7 @@ class RecognitionBody(BaseModel):
 
 
 class FailureBody(BaseModel):
-    """A failure; its HTTP status is the true one, ``status`` is Alibaba Cloud's code."""
+    """Tells a failure; its HTTP status is the true one, ``status`` is Alibaba Cloud's code."""
 
     task_id: str
     status: int
@@ -85,7 +90,14 @@ class FailureBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a body says beyond the transcript."""
+    """Holds what a body says beyond the transcript.
+
+    Attributes:
+        id: The body's ``task_id``.
+        processing_s: How long recognition took.
+        status_style: How a success is told: 200, or as the cloud does.
+        word_tokens: Whether segments have their words with times.
+    """
 
     id: str
     processing_s: float
@@ -94,6 +106,7 @@ class Task:
 
 
 def recognition_body(transcript: Transcript, task: Task) -> RecognitionBody:
+    """Renders a transcript; words whose times were only guessed are left out of ``word_tokens``."""
     return RecognitionBody(
         task_id=task.id,
         status=_SUCCESS[task.status_style],
@@ -106,11 +119,12 @@ def recognition_body(transcript: Transcript, task: Task) -> RecognitionBody:
 
 
 def failure_body(failure: ServiceError, task_id: str) -> FailureBody:
+    """Renders a failure, with Alibaba Cloud's code for it."""
     return FailureBody(task_id=task_id, status=failure_code(failure), message=failure.message)
 
 
 def failure_code(failure: ServiceError) -> int:
-    """Alibaba Cloud's code for a failure, next to its HTTP status."""
+    """Returns Alibaba Cloud's code for a failure, next to its HTTP status."""
     if failure.status >= 500:
         return SERVER_ERROR
     if failure.code in _CODES:
@@ -131,7 +145,7 @@ def _segment(segment: Segment, with_words: bool) -> RecognizedSegment:
 
 
 def _speaker_id(segment: Segment) -> str:
-    """Always a string: typed clients expect the field, and an empty one reads as "nobody" everywhere."""
+    """Returns always a string: typed clients expect the field, and an empty one reads as "nobody" everywhere."""
     return segment.speaker.label if segment.speaker else ""
 
 

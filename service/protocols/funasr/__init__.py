@@ -1,1 +1,1 @@
-"""FunASR's live protocol (see first_message.py for its paths)."""
+"""Speaks FunASR's live protocol (see first_message.py for its paths)."""

@@ -1,4 +1,4 @@
-"""FunASR's WebSocket protocol: speech recognised as it comes (online, 2pass), or a recording as a whole (offline).
+"""Speaks FunASR's WebSocket protocol: speech recognised as it comes (online, 2pass), or as a whole (offline).
 
 FunASR's own servers answer an offline recording once, at its end, and their clients leave after that answer.
 """
@@ -50,7 +50,7 @@ class _Recording:
 
 
 class _Conversation:
-    """One recording after the other on one connection."""
+    """Takes one recording after the other on one connection."""
 
     def __init__(self, connection: Connection, serving: Serving) -> None:
         self._connection = connection
@@ -141,7 +141,7 @@ class _Conversation:
         return recording, audio_source(file.name, self._opening.raw)
 
     async def _audio(self, idle: IdleClock) -> bytes | None:
-        """The next audio of the recording; None at its end."""
+        """Returns the next audio of the recording; None at its end."""
         message = await self._connection.receive(idle.left_s)
         if isinstance(message, bytes):
             idle.restart()

@@ -1,4 +1,4 @@
-"""What a FunASR client says before its audio, and at its end, and what it comes down to."""
+"""Reads what a FunASR client says before its audio, and at its end, and what it comes down to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIVE_FORMATS = ("pcm", "wav", "opus", "speex", "amr", "mp3", "aac")
 
 
 def _as_sizes(value: object) -> object:
-    """`5, 10, 5` and `[5, 10, 5]` in a string as the list that they stand for."""
+    """Reads `5, 10, 5` and `[5, 10, 5]` in a string as the list that they stand for."""
     return value.strip("[] ").split(",") if isinstance(value, str) else value
 
 
@@ -35,9 +35,19 @@ def _check_hotwords(value: tuple[Hotword, ...]) -> tuple[Hotword, ...]:
 
 
 class Opening(BaseModel):
-    """The first text frame of a recording. What clients send beyond it is for FunASR's own models and not read.
+    """Holds the first text frame of a recording.
 
-    ``mode`` is absent in what clients of FunASR's offline server send; those expect one result and no more.
+    What clients send beyond it is for FunASR's own models and not read.
+
+    Attributes:
+        mode: Absent in what clients of FunASR's offline server send; those expect one result and no more.
+        chunk_size: Checked; it has no effect.
+        wav_name: What the client calls the recording; its results repeat it.
+        wav_format: What the bytes of the audio are, in the client's words.
+        audio_fs: The rate of headerless PCM, in Hz.
+        is_speaking: Whether audio follows.
+        hotwords: Words to prefer.
+        itn: Whether numbers, dates and units are written in digits.
     """
 
     mode: Mode | None = None
@@ -58,7 +68,11 @@ class Opening(BaseModel):
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Opening:
-        """Raises InvalidRequest; ``param`` names the field. A field that is null counts as absent."""
+        """Reads an opening; a field that is null counts as absent.
+
+        Raises:
+            InvalidRequest: ``param`` names a field whose value it can't have.
+        """
         try:
             return cls.model_validate({name: value for name, value in message.items() if value is not None})
         except ValidationError as error:
@@ -66,20 +80,22 @@ class Opening(BaseModel):
 
     @property
     def result_mode(self) -> Mode:
+        """Returns the mode that results are told in: offline where the client named none."""
         return self.mode or "offline"
 
     @property
     def stream_format(self) -> str:
-        """What AudioStream is to take the bytes for: "any" is found from them."""
+        """Returns what AudioStream is to take the bytes for: "any" is found from them."""
         name = self.wav_format.lower()
         return name if name in _LIVE_FORMATS else "any"
 
     @property
     def raw(self) -> RawPcm | None:
-        """How a file of these bytes is to be read, where they have no header."""
+        """Says how a file of these bytes is to be read, where they have no header."""
         return RawPcm(self.audio_fs) if self.stream_format == "pcm" else None
 
     def recognition(self, enabled: Sequence[str]) -> RecognitionOptions:
+        """Makes the options of recognition, by the first of ``enabled``."""
         # Deltas can be appended only where marks and digits don't change what was sent already.
         is_final = self.mode != "online"
         return RecognitionOptions(
@@ -90,7 +106,7 @@ class Opening(BaseModel):
         )
 
     def session_options(self, enabled: Sequence[str]) -> SessionOptions:
-        """For the modes that are recognised while they come: online and 2pass."""
+        """Makes the options of a session, for the modes that are recognised while they come: online and 2pass."""
         return SessionOptions(
             recognition=self.recognition(enabled),
             finals=self.mode == "2pass",
@@ -99,14 +115,23 @@ class Opening(BaseModel):
 
 
 class Closing(BaseModel):
-    """A text frame after the first: the recording's end. ``is_end``: the client waits for the acknowledgement."""
+    """Holds a text frame after the first: the recording's end.
+
+    Attributes:
+        is_speaking: Whether audio follows: no longer.
+        is_end: Whether the client waits for the acknowledgement.
+    """
 
     is_speaking: Literal[False]
     is_end: bool = False
 
 
 def read_message(text: str) -> dict[str, Any]:
-    """Raises InvalidRequest for what is no JSON object."""
+    """Reads a text frame.
+
+    Raises:
+        InvalidRequest: it is no JSON object.
+    """
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -117,9 +142,12 @@ def read_message(text: str) -> dict[str, Any]:
 
 
 def parse_hotwords(value: object) -> tuple[Hotword, ...]:
-    """Words with their weights (a JSON object, also in a string), or separated by commas or spaces, without.
+    """Reads words with their weights (a JSON object, also in a string), or separated by commas or spaces, without.
 
-    Weights outside of 1 to 100 count as the nearest that there is. ValueError for what is none of these.
+    Weights outside of 1 to 100 count as the nearest that there is.
+
+    Raises:
+        ValueError: it is none of these.
     """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:

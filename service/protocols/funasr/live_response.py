@@ -1,4 +1,4 @@
-"""FunASR's WebSocket messages: results with their times, the acknowledgement of an end, failures."""
+"""Renders FunASR's WebSocket messages: results with their times, the acknowledgement of an end, failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ _UNIT = re.compile(r"[A-Za-z][A-Za-z'’-]*|[^\s.。？，、,?][.。？，、,?
 
 
 class StampedSentence(BaseModel):
-    """Text up to a punctuation mark: its units, separated by spaces, and the times of each in ms."""
+    """Holds text up to a punctuation mark, with its times.
+
+    Attributes:
+        text_seg: Its units (Latin words, or any other characters), separated by spaces.
+        punc: The mark; "" where the text ends without.
+        start: When it begins, in ms.
+        end: When it ends, in ms.
+        ts_list: (start, end) of each unit, in ms.
+    """
 
     text_seg: str
     punc: str
@@ -34,9 +42,15 @@ class StampedSentence(BaseModel):
 
 
 class Result(BaseModel):
-    """Text of ``mode`` "…online" is to be appended, text of "…offline" replaces what was shown of the sentence.
+    """Tells text.
 
-    ``timestamp`` is a JSON string: [start, end] in ms of each character or Latin word.
+    Attributes:
+        mode: Text of "…online" is to be appended, text of "…offline" replaces what was shown of the sentence.
+        text: What was said.
+        wav_name: What the client calls the recording.
+        is_final: Never: only an ``End`` is.
+        timestamp: A JSON string, [start, end] in ms of each character or Latin word; absent where there are none.
+        stamp_sents: The same by sentences; absent where there are none.
     """
 
     mode: ResultMode
@@ -48,7 +62,16 @@ class Result(BaseModel):
 
 
 class End(BaseModel):
-    """Nothing more comes of what was sent. Clients read ``text`` of every message, and ``is_final`` as success."""
+    """Tells that nothing more comes of what was sent.
+
+    Attributes:
+        mode: Which the recording was recognised in.
+        wav_name: What the client calls the recording.
+        text: Empty: clients read it of every message.
+        is_final: Whether all went well, as clients read it.
+        is_end: Always.
+        error: What failed; absent where nothing did.
+    """
 
     mode: Mode
     wav_name: str
@@ -59,10 +82,12 @@ class End(BaseModel):
 
 
 def online_result(mode: Mode, delta: str, wav_name: str) -> Result:
+    """Tells what the sentence's text has grown by."""
     return Result(mode="2pass-online" if mode == "2pass" else "online", text=delta, wav_name=wav_name)
 
 
 def offline_result(mode: Mode, text: str, words: Sequence[Word], wav_name: str) -> Result:
+    """Tells the final text of a sentence, or of an offline recording, with the times of its words."""
     units = list(_units(words))
     times = [(unit.start_ms, unit.end_ms) for unit in units]
     return Result(
@@ -75,6 +100,7 @@ def offline_result(mode: Mode, text: str, words: Sequence[Word], wav_name: str) 
 
 
 def failed_end(mode: Mode, wav_name: str, failure: ServiceError) -> End:
+    """Tells a failure, as an end that is not final."""
     return End(mode=mode, wav_name=wav_name, is_final=False, error=failure.message)
 
 
@@ -86,7 +112,7 @@ class _Unit(NamedTuple):
 
 
 def _units(words: Iterable[Word]) -> Iterator[_Unit]:
-    """A word of several units, such as a number in digits, shares its time among them by their length."""
+    """Yields the words' units; a word of several, such as a number in digits, shares its time by their length."""
     for word in words:
         parts = _UNIT.findall(word.text) or [word.text]
         length = sum(map(len, parts))

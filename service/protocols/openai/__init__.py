@@ -1,4 +1,4 @@
-"""OpenAI's Audio API and its Realtime API."""
+"""Speaks OpenAI's Audio API and its Realtime API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events as a response: each event sent at once, comments while there is nothing to send."""
+"""Sends server-sent events as a response: each event at once, comments while there is nothing to send."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class EventStream(Response):
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response; stops the events when the client goes away."""
         async with aclosing(self._events):
             await unless_disconnected(receive, self._send_events(send))
 
@@ -49,7 +50,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _next_event(self, send: Send) -> BaseModel | None:
-        """The next event, None after the last; sends comments while it is awaited."""
+        """Returns the next event, None after the last; sends comments while it is awaited."""
         step = asyncio.ensure_future(_next(self._events))
         try:
             while not (await asyncio.wait({step}, timeout=_KEEP_ALIVE_S))[0]:

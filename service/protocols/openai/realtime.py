@@ -1,4 +1,4 @@
-"""OpenAI's Realtime API for transcription: /v1/realtime. Audio is recognised while it is appended."""
+"""Speaks OpenAI's Realtime API for transcription, /v1/realtime: audio is recognised while it is appended."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ _ITEM_EVENTS: dict[bool, tuple[events.ItemEventType, ...]] = {
 
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket) -> None:
+    """Holds a conversation, with the ``model`` of the query; the only ``intent`` there may be is transcription."""
     connection = Connection(websocket)
     await connection.accept("realtime")
     async with report_failures(connection, lambda failure: events.error_event(failure).model_dump_json()):
@@ -64,11 +65,11 @@ async def realtime(websocket: WebSocket) -> None:
 
 
 class _Cleared(Exception):
-    """The client has thrown the audio away."""
+    """Tells that the client has thrown the audio away."""
 
 
 class _Item:
-    """A piece of audio that gets a transcript: a sentence, or what a client commits."""
+    """Collects the transcript of a piece of audio: a sentence, or what a client commits."""
 
     def __init__(self) -> None:
         self.id = events.new_id("item")
@@ -81,8 +82,10 @@ class _Item:
 
 
 class _Conversation:
-    """One connection. ``_item`` is the one whose text is growing: a sentence being spoken or, without turn
-    detection, everything since the last commit, which may be several sentences and several sessions.
+    """Holds the conversation of one connection.
+
+    ``_item`` is the one whose text is growing: a sentence being spoken or, without turn detection, everything since
+    the last commit, which may be several sentences and several sessions.
     """
 
     def __init__(self, connection: Connection, serving: Serving, settings: SessionSettings) -> None:
@@ -117,7 +120,7 @@ class _Conversation:
     # What the client wants
 
     async def _next_event(self, idle_s: float) -> ClientEvent:
-        """The next event that can be followed; of others the client is told, and the session goes on."""
+        """Returns the next event that can be followed; of others the client is told, and the session goes on."""
         while True:
             message = await self._connection.receive(idle_s)
             try:
@@ -158,8 +161,9 @@ class _Conversation:
     # Listening and telling
 
     async def _hear(self, first: Append) -> ClientEvent | None:
-        """Recognises what is appended until the client does something else or falls silent. Returns what is left
-        to do, once everything that was heard has been told.
+        """Recognises what is appended until the client does something else or falls silent.
+
+        Returns what is left to do, once everything that was heard has been told.
         """
         wanted = self._settings.audio.input
         await self._serving.check_ready()

@@ -1,4 +1,4 @@
-"""What a client of OpenAI's Realtime API may say in a transcription session, and what it comes down to."""
+"""Reads what a client of OpenAI's Realtime API may say in a transcription session, and what it comes down to."""
 
 from __future__ import annotations
 
@@ -32,27 +32,45 @@ _LAWS: dict[str, g711.Law] = {"audio/pcmu": "mu", "audio/pcma": "a"}
 
 
 class Format(BaseModel):
-    """``rate`` is of PCM16 and in Hz; G.711 has always 8000."""
+    """Describes the audio that is appended.
+
+    Attributes:
+        type: PCM16, or G.711 by mu-law (pcmu) or A-law (pcma); mono.
+        rate: Of PCM16, in Hz; G.711 has always 8000.
+    """
 
     type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
     rate: int = Field(default=24_000, ge=8000, le=96_000)
 
     @property
     def law(self) -> g711.Law | None:
+        """Returns the law of G.711; None for PCM16."""
         return _LAWS.get(self.type)
 
     @property
     def bytes_per_s(self) -> int:
+        """Returns how many bytes make a second of audio."""
         return g711.RATE_HZ if self.law else 2 * self.rate
 
     def stream(self) -> AudioStream:
+        """Makes a stream of what ``pcm16`` returns."""
         return AudioStream("pcm", g711.RATE_HZ if self.law else self.rate)
 
     def pcm16(self, data: bytes) -> bytes:
+        """Returns appended bytes as PCM16 at their own rate."""
         return g711.pcm16(data, self.law) if self.law else data
 
 
 class Transcription(BaseModel):
+    """Says how audio is recognised.
+
+    Attributes:
+        model: The id of a loaded model, or a name that means the default one, as null does.
+        language: A code or a name; null: the model finds it.
+        prompt: Names and terms that may occur; null: none.
+        keywords: Hotwords.
+    """
+
     model: str | None = None
     language: str | None = None
     prompt: str | None = None
@@ -64,7 +82,14 @@ def _within_bounds(value: object) -> object:
 
 
 class TurnDetection(BaseModel):
-    """``threshold`` 0.5 is the VAD's own; ``silence_duration_ms`` beyond what is sensible is the nearest that is."""
+    """Says how the server finds where a sentence begins and ends.
+
+    Attributes:
+        type: The only kind there is.
+        threshold: How sure to be of speech, from 0 to 1; 0.5 is the VAD's own.
+        prefix_padding_ms: How much earlier than it was found speech is told to start.
+        silence_duration_ms: The silence that ends a sentence; beyond what is sensible it is the nearest that is.
+    """
 
     type: Literal["server_vad"] = "server_vad"
     threshold: float = Field(default=0.5, ge=0, le=1)
@@ -73,7 +98,14 @@ class TurnDetection(BaseModel):
 
 
 class AudioInput(BaseModel):
-    """``noise_reduction`` is accepted and does nothing: the near-field filter is the server's setting."""
+    """Says what comes in, and what is done with it.
+
+    Attributes:
+        format: What the bytes of the audio are.
+        noise_reduction: Accepted; it does nothing: the near-field filter is the server's setting.
+        transcription: How the audio is recognised.
+        turn_detection: How sentences become items; null: what the client commits does.
+    """
 
     format: Format = Format()
     noise_reduction: dict[str, Any] | None = None
@@ -82,11 +114,21 @@ class AudioInput(BaseModel):
 
 
 class Audio(BaseModel):
+    """Holds the settings of audio; there is none but the client's."""
+
     input: AudioInput = AudioInput()
 
 
 class SessionSettings(BaseModel):
-    """A transcription session's configuration, in the API's own shape. Fields that mean nothing here are not read."""
+    """Holds a transcription session's configuration, in the API's own shape.
+
+    Fields that mean nothing here are not read.
+
+    Attributes:
+        type: The only kind there is.
+        audio: What comes in, and what is done with it.
+        include: What the client wants beside text; of that there is "item.input_audio_transcription.logprobs".
+    """
 
     type: Literal["transcription"] = "transcription"
     audio: Audio = Audio()
@@ -95,7 +137,7 @@ class SessionSettings(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     def updated(self, session: dict[str, Any], enabled: Sequence[str]) -> SessionSettings:
-        """With what a client's ``session`` changes, in the shape of today or the flat one of before.
+        """Returns the settings with what a ``session`` changes, in the shape of today or the flat one of before.
 
         Raises:
             InvalidRequest: a value that is wrong or not to be had; ``param`` is its path.
@@ -111,7 +153,11 @@ class SessionSettings(BaseModel):
         return changed
 
     def recognition(self, enabled: Sequence[str]) -> RecognitionOptions:
-        """Raises like ``updated``."""
+        """Makes the options of recognition.
+
+        Raises:
+            InvalidRequest, ModelNotFound: as ``updated``.
+        """
         wanted = self.audio.input.transcription
         model = _model(wanted.model or "", enabled)
         language = wanted.language
@@ -126,7 +172,10 @@ class SessionSettings(BaseModel):
         )
 
     def session_options(self, enabled: Sequence[str], own_threshold: float) -> SessionOptions:
-        """``own_threshold`` is the VAD's speech_noise_thres, which a threshold of 0.5 stands for."""
+        """Makes the options of a session; raises as ``recognition``.
+
+        ``own_threshold`` is the VAD's speech_noise_thres, which a threshold of 0.5 stands for.
+        """
         detection = self.audio.input.turn_detection or TurnDetection()
         return SessionOptions(
             recognition=self.recognition(enabled),
@@ -138,10 +187,11 @@ class SessionSettings(BaseModel):
 
     @property
     def logprobs(self) -> bool:
+        """Says whether the client wants log probabilities."""
         return _LOGPROBS in (self.include or [])
 
     def described(self, session_id: str, enabled: Sequence[str]) -> dict[str, Any]:
-        """The session as events show it, with what is really used."""
+        """Describes the session as events show it, with what is really used."""
         given = self.audio.input
         format = given.format.model_dump(exclude={"rate"} if given.format.law else None)
         transcription = {**given.transcription.model_dump(), "model": self.recognition(enabled).model}
@@ -160,12 +210,12 @@ def _model(name: str, enabled: Sequence[str]) -> catalog.Model:
 
 
 def _noise_threshold(threshold: float, own: float) -> float:
-    """0 to 1 on the VAD's scale of -1 to 1, with 0.5 at its own setting."""
+    """Puts 0 to 1 on the VAD's scale of -1 to 1, with 0.5 at its own setting."""
     return own + (threshold - 0.5) * 2 * (own + 1 if threshold < 0.5 else 1 - own)
 
 
 def flattened(session: dict[str, Any]) -> dict[str, Any]:
-    """A described session in the flat shape that `transcription_session.updated` has."""
+    """Returns a described session in the flat shape that `transcription_session.updated` has."""
     given = session["audio"]["input"]
     names = {kind: name for name, kind in _FORMATS.items()}
     return {
@@ -184,7 +234,7 @@ _FLAT = {
 
 
 def _nested(session: dict[str, Any]) -> dict[str, Any]:
-    """A flat session, as `transcription_session.update` brings it, in the shape of today."""
+    """Returns a flat session, as `transcription_session.update` brings it, in the shape of today."""
     given: dict[str, Any] = {_FLAT[name]: value for name, value in session.items() if name in _FLAT}
     if session.get("input_audio_format") is not None:
         name = session["input_audio_format"]
@@ -194,7 +244,7 @@ def _nested(session: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """What is given replaces what was; null takes a setting back to its default, and switches turn detection off."""
+    """Replaces what was by what is given; null takes a setting back to its default, and switches turn detection off."""
     merged = dict(old)
     for name, value in new.items():
         was = merged.get(name)
@@ -208,7 +258,11 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 class RefusedEvent(InvalidRequest):
-    """A client's event that can't be followed; ``event_id`` is what the client calls it. The session goes on."""
+    """A client's event can't be followed; the session goes on.
+
+    Attributes:
+        event_id: What the client calls the event; None where it doesn't say.
+    """
 
     code = "invalid_value"
 
@@ -219,22 +273,32 @@ class RefusedEvent(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class Append:
+    """Appends audio, in the session's format."""
+
     audio: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
+    """Ends an item: what was appended since the last one."""
+
     event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    pass
+    """Throws away what was appended since the last item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """``answer`` is the type of the event that tells the client that it was done."""
+    """Changes the session's configuration.
+
+    Attributes:
+        session: What changes, as the client sent it.
+        answer: The type of the event that tells the client that it was done.
+        event_id: What the client calls the event; None where it doesn't say.
+    """
 
     session: dict[str, Any]
     answer: Literal["session.updated", "transcription_session.updated"]
@@ -245,7 +309,11 @@ ClientEvent = Append | Commit | Clear | Update
 
 
 def read_event(message: str | bytes) -> ClientEvent:
-    """Raises RefusedEvent for what is no event, or none that a transcription session knows."""
+    """Reads a message.
+
+    Raises:
+        RefusedEvent: it is no event, or none that a transcription session knows.
+    """
     try:
         event = json.loads(message)
     except (ValueError, RecursionError):

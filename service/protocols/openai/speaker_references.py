@@ -1,4 +1,4 @@
-"""Known speakers as the OpenAI API brings them: names, and data URLs of how they sound."""
+"""Decodes known speakers as the OpenAI API brings them: names, and data URLs of how they sound."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOLERANCE_S = 0.3  # encoders pad, and cut at their own frames
 
 
 def known_speakers(references: Iterable[tuple[str, str]]) -> tuple[KnownSpeaker, ...]:
-    """Decodes each (name, data URL).
+    """Decodes each (name, data URL); blocks.
 
     Raises:
         InvalidRequest: not a base64 data URL, not audio, or not 2 to 10 s of it.

@@ -1,4 +1,4 @@
-"""The OpenAI Audio API: /v1/audio/transcriptions, /v1/audio/translations, /v1/models."""
+"""Speaks the OpenAI Audio API: /v1/audio/transcriptions, /v1/audio/translations, /v1/models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from service.settings import Settings
 
 
 class ModelObject(BaseModel):
-    """A loaded model. ``title``, ``description``, ``languages`` and ``demo`` are ours."""
+    """Describes a loaded model; ``title``, ``description``, ``languages`` and ``demo`` are ours."""
 
     id: str
     object: Literal["model"] = "model"
@@ -47,6 +47,8 @@ class ModelObject(BaseModel):
 
 
 class ModelList(BaseModel):
+    """Lists the loaded models, the default first."""
+
     object: Literal["list"] = "list"
     data: list[ModelObject]
 
@@ -61,7 +63,7 @@ async def _job(request: Request) -> AsyncIterator[Job[TranscriptionRequest]]:
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[TranscriptionRequest, AudioSource]:
-    """The form, read and understood, with its audio in ``file``."""
+    """Returns the form, read and understood, with its audio in ``file``."""
 
     def check_early(fields: Fields) -> None:
         resolve_model(TranscriptionForm.from_fields(fields).model, settings.enabled_models)
@@ -122,7 +124,7 @@ async def create_transcription(request: Request, job: Annotated[Job[Transcriptio
 
 
 async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
-    """Text as segments finish; who said what comes when all voices have been heard."""
+    """Yields text as segments finish; who said what comes when all voices have been heard."""
     logprobs = job.request.logprobs
     segments = aiter(job.transcription)
     sent = ""
@@ -138,7 +140,7 @@ async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, N
 
 
 def _rendered(transcript: Transcript, request: TranscriptionRequest) -> tuple[str, str]:
-    """(body, media type) of a transcript."""
+    """Returns (body, media type) of a transcript."""
     if request.response_format == "text":
         return transcript.text, "text/plain"
     if request.response_format == "srt":
@@ -159,7 +161,7 @@ def _with_warnings(transcript: Transcript, request: TranscriptionRequest) -> Tra
 
 
 def _warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
-    """Text and subtitles have no place for warnings; a header works for every format."""
+    """Puts warnings in a header, which works for every format: text and subtitles have no place for them."""
     return {"X-Warnings": " ".join(warnings).encode("unicode_escape").decode()} if warnings else {}
 
 
@@ -173,6 +175,7 @@ async def create_translation() -> Response:
 
 @router.get("/models", summary="List the loaded models")
 async def list_models(request: Request) -> ModelList:
+    """Each `id` can be the `model` of a request; the default model comes first."""
     serving = serving_of(request)
     models = catalog.models()
     return ModelList(data=[_model_object(models[id], serving.started_at) for id in serving.settings.enabled_models])
@@ -180,7 +183,7 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{model}", summary="Look up a model", responses=failures(bodies.ErrorBody, 404))
 async def retrieve_model(request: Request, model: str) -> ModelObject:
-    """By its id, or by a name that means the default model, such as `whisper-1`."""
+    """Finds a model by its id, or by a name that means the default model, such as `whisper-1`."""
     serving = serving_of(request)
     return _model_object(resolve_model(model, serving.settings.enabled_models), serving.started_at)
 

@@ -1,4 +1,4 @@
-"""What a transcription request of the OpenAI Audio API may say, and what it comes down to.
+"""Reads what a transcription request of the OpenAI Audio API may say, and what it comes down to.
 
 A request is read in two steps: ``TranscriptionForm`` checks each field by itself, so that a wrong one is
 refused before the file behind it is read; ``resolve`` checks the fields together once all are known.
@@ -32,7 +32,7 @@ FIELD_LIMITS = {"known_speaker_references": 3 * 2**20}
 
 
 class ChunkingStrategy(BaseModel):
-    """OpenAI's voice activity settings."""
+    """Holds OpenAI's voice activity settings, which are checked and not applied."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +43,7 @@ class ChunkingStrategy(BaseModel):
 
 
 class TranscriptionForm(BaseModel):
-    """The fields of ``POST /v1/audio/transcriptions`` but ``file``. An empty field counts as one not sent."""
+    """Holds the fields of ``POST /v1/audio/transcriptions`` but ``file``; an empty field counts as one not sent."""
 
     audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of `file`.")
     model: str = Field(
@@ -144,7 +144,7 @@ _LISTS = frozenset(f.alias.removesuffix("[]") for f in TranscriptionForm.model_f
 
 
 def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """``a[]`` and repeated ``a`` as lists where ``a`` is one, ``a[b]`` as a dict, everything else as it is."""
+    """Returns ``a[]`` and repeated ``a`` as lists where ``a`` is one, ``a[b]`` as a dict, everything else as it is."""
     grouped: dict[str, Any] = {}
     for given_name, values in fields.items():
         name, _, key = given_name.removesuffix("[]").partition("[")
@@ -165,9 +165,17 @@ def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What is to be done, free of the form's spellings. ``warnings`` say what of the form has no effect.
+    """Says what is to be done, free of the form's spellings.
 
-    ``options.diarization`` has no known speakers yet: their ``speaker_references`` (name, data URL) are to be decoded.
+    Attributes:
+        options: What is asked of recognition; ``diarization`` has no known speakers yet.
+        speaker_references: (name, data URL) of the known speakers, to be decoded.
+        audio_address: Where the audio is to be fetched; "": it is the form's file.
+        response_format: What the answer looks like.
+        granularities: What ``verbose_json`` gives times of.
+        logprobs: Whether the answer has the words' log probabilities.
+        stream: Whether text is sent as segments finish.
+        warnings: What of the form has no effect, for people.
     """
 
     options: RecognitionOptions
@@ -181,7 +189,9 @@ class TranscriptionRequest:
 
 
 def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequence[str]) -> TranscriptionRequest:
-    """The request that a complete form makes. ``fields`` are those that were sent, ``enabled`` the loaded models.
+    """Turns a complete form into the request that it makes.
+
+    ``fields`` are those that were sent, ``enabled`` the loaded models.
 
     Raises:
         ModelNotFound: the model is not among ``enabled``.
@@ -219,14 +229,18 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
 def _shows_word_times(
     form: TranscriptionForm, response_format: ResponseFormat, granularities: Sequence[Granularity]
 ) -> bool:
-    """Whether the answer has, or is cut by, times that some models have to find in a pass of their own."""
+    """Says whether the answer has, or is cut by, times that some models have to find in a pass of their own."""
     if response_format in ("srt", "vtt"):
         return True
     return response_format == "verbose_json" and "word" in granularities and not form.stream
 
 
 def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
-    """The loaded model that a client's name means. ModelNotFound lists what is loaded."""
+    """Returns the loaded model that a client's name means.
+
+    Raises:
+        ModelNotFound: it is not among ``enabled``, which the message lists.
+    """
     is_alias = any(fnmatchcase(name.strip().lower(), alias) for alias in _ALIASES)
     return loaded_model("" if is_alias else name, enabled)
 
@@ -254,7 +268,7 @@ def _check_formats(form: TranscriptionForm, response_format: ResponseFormat, mod
 
 
 def _diarization(form: TranscriptionForm, response_format: ResponseFormat, model: catalog.Model) -> Diarization | None:
-    """None where the answer would not say who speaks, or nobody asked."""
+    """Returns None where the answer would not say who speaks, or nobody asked."""
     told = response_format == "diarized_json" or (response_format in ("verbose_json", "srt", "vtt") and not form.stream)
     if not told or not form.enable_speaker_diarization or model.speaker is None:
         return None
@@ -262,7 +276,7 @@ def _diarization(form: TranscriptionForm, response_format: ResponseFormat, model
 
 
 def _language(form: TranscriptionForm, model: catalog.Model) -> str | None:
-    """The code that recognition is told; None when the form leaves it open."""
+    """Returns the code that recognition is told; None when the form leaves it open."""
     if form.language and form.language.lower() != "auto":
         return known_language(form.language, "language", model)
     codes = [known_language(name, "languages", model) for name in form.languages]

@@ -1,4 +1,4 @@
-"""The OpenAI Audio API's bodies: what a transcript looks like as json, verbose_json and streamed events.
+"""Renders transcripts and failures as the OpenAI Audio API's bodies: json, verbose_json, streamed events.
 
 The models are what the OpenAPI document describes and what the official SDKs parse; a field that a
 body leaves out is absent from the JSON, never null. The plain ``text`` format is ``Transcript.text``.
@@ -24,14 +24,14 @@ _Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 
 
 class Usage(BaseModel):
-    """What a request is measured by: the recording's duration, rounded up to whole seconds as OpenAI does."""
+    """Says what a request is measured by: the recording's duration, rounded up to whole seconds as OpenAI does."""
 
     type: Literal["duration"] = "duration"
     seconds: int
 
 
 class TokenLogprob(BaseModel):
-    """A recognised word without its punctuation, its UTF-8 bytes, and the natural log of its probability."""
+    """Gives a recognised word without its punctuation, its UTF-8 bytes, and the natural log of its probability."""
 
     token: str
     bytes: list[int]
@@ -39,7 +39,7 @@ class TokenLogprob(BaseModel):
 
 
 class TranscriptionBody(BaseModel):
-    """``response_format=json``."""
+    """Answers ``response_format=json``."""
 
     text: str
     usage: Usage
@@ -48,7 +48,7 @@ class TranscriptionBody(BaseModel):
 
 
 class TimedWord(BaseModel):
-    """A word without its punctuation; seconds from the start of the file."""
+    """Gives a word without its punctuation; times are seconds from the start of the file."""
 
     word: str
     start: float
@@ -56,9 +56,10 @@ class TimedWord(BaseModel):
 
 
 class VerboseSegment(BaseModel):
-    """A segment; seconds from the start of the file. ``speaker`` and ``words`` are ours, the rest is Whisper's.
+    """Describes a segment as Whisper does; ``speaker`` and ``words`` are ours.
 
-    ``seek`` is the segment's start in Whisper's frames of 10 ms; ``avg_logprob`` is per token, 0 if unknown.
+    ``start`` and ``end`` are seconds from the start of the file; ``seek`` is the segment's start in Whisper's frames
+    of 10 ms; ``avg_logprob`` is per token, 0 if unknown.
     """
 
     id: int
@@ -76,7 +77,7 @@ class VerboseSegment(BaseModel):
 
 
 class VerboseTranscriptionBody(BaseModel):
-    """``response_format=verbose_json``. ``language`` is a code such as ``zh``, as in the request."""
+    """Answers ``response_format=verbose_json``; ``language`` is a code such as ``zh``, as in the request."""
 
     task: Literal["transcribe"] = "transcribe"
     language: str
@@ -89,7 +90,7 @@ class VerboseTranscriptionBody(BaseModel):
 
 
 class DiarizedSegment(BaseModel):
-    """What one speaker says, also as an event; ``speaker`` is a known speaker's name, or A, B, … by appearance."""
+    """Tells what one speaker says, also as an event; ``speaker`` is a known one's name, or A, B, … by appearance."""
 
     type: Literal["transcript.text.segment"] = "transcript.text.segment"
     id: str
@@ -100,7 +101,7 @@ class DiarizedSegment(BaseModel):
 
 
 class DiarizedTranscriptionBody(BaseModel):
-    """``response_format=diarized_json``."""
+    """Answers ``response_format=diarized_json``."""
 
     task: Literal["transcribe"] = "transcribe"
     duration: float
@@ -111,7 +112,7 @@ class DiarizedTranscriptionBody(BaseModel):
 
 
 class TextDeltaEvent(BaseModel):
-    """The text that a finished segment adds to what was sent before."""
+    """Tells the text that a finished segment adds to what was sent before."""
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     delta: str
@@ -119,7 +120,7 @@ class TextDeltaEvent(BaseModel):
 
 
 class TextDoneEvent(BaseModel):
-    """The end of a stream, with the whole text. No ``usage``: the SDK's type knows only token counts here."""
+    """Ends a stream, with the whole text; it has no ``usage``: the SDK's type knows only token counts here."""
 
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: str
@@ -128,6 +129,8 @@ class TextDoneEvent(BaseModel):
 
 
 class ErrorDetail(BaseModel):
+    """Says what was wrong and what would be right; ``param`` is the field at fault, ``code`` a name for programs."""
+
     message: str
     type: str
     param: str | None
@@ -135,12 +138,13 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What a failure looks like, as an answer and as an event in the middle of a stream."""
+    """Tells a failure, as an answer and as an event in the middle of a stream."""
 
     error: ErrorDetail
 
 
 def json_body(transcript: Transcript, *, logprobs: bool = False) -> TranscriptionBody:
+    """Renders the text, with the words' log probabilities if asked for."""
     return TranscriptionBody(
         text=transcript.text,
         usage=_usage(transcript),
@@ -150,7 +154,7 @@ def json_body(transcript: Transcript, *, logprobs: bool = False) -> Transcriptio
 
 
 def verbose_json_body(transcript: Transcript, granularities: Collection[Granularity]) -> VerboseTranscriptionBody:
-    """``segments`` and ``words`` as far as asked for; segments hold their words too when both are."""
+    """Renders ``segments`` and ``words`` as far as asked for; segments hold their words too when both are."""
     with_words = "word" in granularities
     return VerboseTranscriptionBody(
         language=transcript.language,
@@ -164,6 +168,7 @@ def verbose_json_body(transcript: Transcript, granularities: Collection[Granular
 
 
 def diarized_json_body(transcript: Transcript) -> DiarizedTranscriptionBody:
+    """Renders the text, and who says what of it."""
     return DiarizedTranscriptionBody(
         duration=_seconds(transcript.duration_s),
         text=transcript.text,
@@ -174,7 +179,7 @@ def diarized_json_body(transcript: Transcript) -> DiarizedTranscriptionBody:
 
 
 def diarized_segments(transcript: Transcript) -> list[DiarizedSegment]:
-    """The segments with their speakers; of a stream, the events that tell them."""
+    """Renders the segments with their speakers; of a stream, the events that tell them."""
     return [
         DiarizedSegment(
             id=f"seg_{segment.index}",
@@ -188,19 +193,19 @@ def diarized_segments(transcript: Transcript) -> list[DiarizedSegment]:
 
 
 def _lettered(speaker: Speaker | None) -> str:
-    """A known speaker's name; A, B, … for the others."""
+    """Returns a known speaker's name; A, B, … for the others."""
     if speaker is None:
         return ""
     return speaker.label if speaker.number is None else _letters(speaker.number - 1)
 
 
 def _letters(number: int) -> str:
-    """A to Z for 0 to 25, then AA, AB, …, as spreadsheets name columns."""
+    """Returns A to Z for 0 to 25, then AA, AB, …, as spreadsheets name columns."""
     return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
 
 
 def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextDeltaEvent:
-    """The event for the next segment; the deltas joined without anything between are ``Transcript.text``.
+    """Renders the next segment; the deltas joined without anything between are ``Transcript.text``.
 
     ``sent`` is the text of all deltas so far: whether a space comes first depends on how it ends.
     """
@@ -212,6 +217,7 @@ def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextD
 
 
 def done_event(transcript: Transcript, *, logprobs: bool = False) -> TextDoneEvent:
+    """Renders the end of a stream, with the words' log probabilities if asked for."""
     return TextDoneEvent(
         text=transcript.text,
         logprobs=word_logprobs(_words(transcript)) if logprobs else None,
@@ -220,6 +226,7 @@ def done_event(transcript: Transcript, *, logprobs: bool = False) -> TextDoneEve
 
 
 def error_body(failure: ServiceError) -> ErrorBody:
+    """Renders a failure; its ``type`` follows from the status."""
     if failure.status == 429:
         kind = "rate_limit_error"
     elif failure.status < 500:
@@ -232,7 +239,7 @@ def error_body(failure: ServiceError) -> ErrorBody:
 
 
 def error_response(failure: ServiceError) -> Response:
-    """The failure with its status; what every path of the API answers with."""
+    """Makes the response that tells a failure, with its status, on every path of the API."""
     return Response(error_body(failure).model_dump_json(), failure.status, media_type="application/json")
 
 
@@ -252,19 +259,19 @@ def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
 
 
 def _average_logprob(words: Iterable[Word]) -> float:
-    """Per token, over the words whose probability is known; a word without tokens counts as one."""
+    """Averages per token, over the words whose probability is known; a word without tokens counts as one."""
     known = [(word.logprob, max(len(word.tokens), 1)) for word in words if word.logprob is not None]
     return sum(logprob for logprob, _ in known) / sum(count for _, count in known) if known else 0.0
 
 
 def _compression_ratio(text: str) -> float:
-    """As Whisper (openai/whisper, utils.py) computes it: above 2.4 the text repeats itself suspiciously."""
+    """Computes it as Whisper does (openai/whisper, utils.py): above 2.4 the text repeats itself suspiciously."""
     utf8 = text.encode()
     return len(utf8) / len(zlib.compress(utf8))
 
 
 def word_logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
-    """A word whose probability is unknown has no entry."""
+    """Renders the words' log probabilities; a word whose probability is unknown has no entry."""
     return [
         TokenLogprob(token=word.text, bytes=list(word.text.encode()), logprob=word.logprob)
         for word in words
@@ -273,7 +280,7 @@ def word_logprobs(words: Iterable[Word]) -> list[TokenLogprob]:
 
 
 def _timed(words: Iterable[Word]) -> list[TimedWord]:
-    """Words whose times were only guessed are left out; ``Transcript.warnings`` tells."""
+    """Renders the words' times; those that were only guessed are left out, as ``Transcript.warnings`` tells."""
     return [
         TimedWord(word=word.text, start=_seconds(word.start_s), end=_seconds(word.end_s))
         for word in words

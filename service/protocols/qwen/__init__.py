@@ -1,4 +1,4 @@
-"""Qwen3-ASR's live protocol."""
+"""Speaks Qwen3-ASR's live protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qwen3-ASR's streaming protocol: one session after the other on a WebSocket, each from its start to its final."""
+"""Speaks Qwen3-ASR's streaming protocol: one session after the other on a WebSocket, each from start to final."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _LONGEST_TASK_ID = 128
 
 
 def error_response(failure: ServiceError) -> Response:
-    """What refuses a connection before it is one."""
+    """Makes the response that refuses a connection before it is one."""
     return Response(error_message(failure, uuid.uuid4().hex), failure.status, media_type="application/json")
 
 
 @router.websocket(PATH)
 async def converse_qwen(websocket: WebSocket) -> None:
+    """Holds a conversation, whose messages repeat the ``task_id`` of the query, or else a new id."""
     connection = Connection(websocket)
     await connection.accept()
     task_id = websocket.query_params.get("task_id", "")[:_LONGEST_TASK_ID] or uuid.uuid4().hex
@@ -52,7 +53,7 @@ class _Conversation:
         return error_message(failure, self._task_id)
 
     async def hold(self) -> None:
-        """One session after the other, until the client has no more."""
+        """Performs one session after the other, until the client has no more."""
         message = await self._connection.receive(self._idle_s)
         while True:
             await self._perform(self._start(message))

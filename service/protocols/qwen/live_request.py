@@ -1,4 +1,4 @@
-"""What a client of Qwen3-ASR's streaming protocol may say: a start with its parameters, and a stop."""
+"""Reads what a client of Qwen3-ASR's streaming protocol may say: a start with its parameters, and a stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _lower(value: object) -> object:
 
 
 class Message(BaseModel):
-    """A text message: ``start`` begins a session, ``stop`` asks for its end."""
+    """Holds a text message: ``start`` begins a session, ``stop`` asks for its end."""
 
     type: Literal["start", "stop"]
     payload: dict[str, Any] = {}
@@ -32,7 +32,11 @@ class Message(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> Message:
-        """Raises InvalidRequest, which names no parameter."""
+        """Reads a text message.
+
+        Raises:
+            InvalidRequest: it is none of the protocol's; no parameter is named.
+        """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -42,10 +46,18 @@ class Message(BaseModel):
 
 
 class StartPayload(BaseModel):
-    """What a start may ask for. ``sample_rate`` is in Hz; ``language`` null: the model tells which it hears.
+    """Says what a start asks for.
 
-    A partial comes after each ``chunk_size_sec`` of speech. The first ``unfixed_chunk_num`` of a segment begin anew;
-    later ones begin with what was agreed on, less its last ``unfixed_token_num`` tokens. ``model`` is ours.
+    Attributes:
+        format: What the bytes of the audio are.
+        sample_rate: Of headerless PCM, in Hz.
+        language: A name or a code; null or "auto": the model tells which it hears.
+        context: What the model reads before it listens.
+        chunk_size_sec: How much more speech is heard between two partials, in seconds.
+        unfixed_chunk_num: How many partials of a segment begin anew, before the others begin with what was agreed on.
+        unfixed_token_num: How many of the last tokens of that are left out of it.
+        word_timestamps: Whether words are told with their times.
+        model: The id of a loaded Qwen3-ASR, "" for the first; ours.
     """
 
     format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
@@ -62,14 +74,23 @@ class StartPayload(BaseModel):
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> StartPayload:
-        """A field that is null counts as absent. Raises InvalidRequest; ``param`` names the field."""
+        """Reads a start's payload; a field that is null counts as absent.
+
+        Raises:
+            InvalidRequest: ``param`` names a field whose value it can't have.
+        """
         try:
             return cls.model_validate({name: value for name, value in payload.items() if value is not None})
         except ValidationError as error:
             raise invalid_field(error) from None
 
     def session_options(self, enabled: Sequence[str]) -> SessionOptions:
-        """Raises ModelNotFound where no such Qwen3-ASR is loaded, InvalidRequest for a language it doesn't know."""
+        """Makes the options of the session that is asked for.
+
+        Raises:
+            ModelNotFound: no such Qwen3-ASR is loaded.
+            InvalidRequest: the model doesn't know the language.
+        """
         model = _qwen3_model(self.model, enabled)
         automatic = not self.language or self.language.lower() == "auto"
         return SessionOptions(

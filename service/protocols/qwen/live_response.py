@@ -1,4 +1,4 @@
-"""Messages of Qwen3-ASR's streaming protocol: what a live session's events look like there."""
+"""Renders a live session's events as messages of Qwen3-ASR's streaming protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.live.events import Event, PartialChanged, SentenceEnded
 
 
 class SessionMessages:
-    """One session: renders its events in turn, and keeps what the final message repeats.
+    """Renders one session's events in turn, and keeps what the final message repeats.
 
     A segment is a sentence that holds text, counted from 0; ``text`` is that of all segments, joined by newlines.
     """
@@ -24,10 +24,11 @@ class SessionMessages:
         self._shows_partial = False
 
     def started(self, params: dict[str, Any]) -> str:
+        """Tells that the session has begun, and the parameters that hold."""
         return _json({"type": "started", "task_id": self._task_id, "params": params})
 
     def event(self, event: Event) -> list[str]:
-        """What the event looks like, in as many messages as the protocol takes."""
+        """Renders an event, in as many messages as the protocol takes."""
         if isinstance(event, PartialChanged):
             self._shows_partial = True
             return [self._result(event.text, event.language)]
@@ -41,7 +42,7 @@ class SessionMessages:
         return []
 
     def final(self) -> str:
-        """Everything that was said, at the end."""
+        """Tells everything that was said, at the end."""
         texts = self._texts()
         result = {
             "text": "\n".join(texts),
@@ -103,6 +104,7 @@ class SessionMessages:
 
 
 def error_message(failure: ServiceError, task_id: str) -> str:
+    """Tells a failure, with the protocol's own name for its kind."""
     return _json({"type": "error", "error_code": _error_code(failure), "message": failure.message, "task_id": task_id})
 
 
@@ -117,7 +119,7 @@ def _error_code(failure: ServiceError) -> str:
 
 
 def _words(words: tuple[Word, ...]) -> list[dict[str, Any]]:
-    """Words with their times in seconds of the session's audio; none whose time is only a guess."""
+    """Returns words with their times in seconds of the session's audio; none whose time is only a guess."""
     return [
         {"text": w.text, "start_time": round(w.start_s, 3), "end_time": round(w.end_s, 3)} for w in words if w.timed
     ]

@@ -1,1 +1,1 @@
-"""What several protocols use: names, fields, hotwords, subtitles, how a live conversation is held."""
+"""Holds what several protocols use: names, fields, hotwords, subtitles, how a live conversation is held."""

@@ -1,4 +1,4 @@
-"""What every live protocol does alike: a connection with its time limits, a session with its place, how both end."""
+"""Does what every live protocol does alike: a connection with its time limits, a session in its place, their ends."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ TRY_AGAIN_LATER = 1013
 
 
 class Connection:
-    """A client's WebSocket. Its key has been checked: see service/edge.py.
+    """Talks to a client over a WebSocket.
 
-    Every method raises ClientDisconnect once the client has gone; receive from one task at a time.
+    The client's key has been checked: see service/edge.py. Every method raises ClientDisconnect once the client has
+    gone; receive from one task at a time.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -49,7 +50,7 @@ class Connection:
         await self.websocket.accept(next((name for name in subprotocols if name in offered), None))
 
     async def receive(self, idle_s: float | None = None) -> str | bytes:
-        """The next message: text or bytes, of any length the server lets through.
+        """Returns the next message: text or bytes, of any length the server lets through.
 
         Raises:
             IdleTooLong: nothing has come for ``idle_s``.
@@ -65,7 +66,11 @@ class Connection:
         return data if text is None else text
 
     async def send(self, text: str) -> None:
-        """Raises SlowReader when the client does not read what was sent before."""
+        """Sends a message; waits while the client is still reading.
+
+        Raises:
+            SlowReader: the client does not read what was sent before.
+        """
         try:
             await asyncio.wait_for(self.websocket.send_text(text), _SEND_S)
         except asyncio.TimeoutError:
@@ -74,15 +79,16 @@ class Connection:
             raise ClientDisconnect from error
 
     async def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
-        """Does nothing when the connection is closed already or can't be written to."""
+        """Closes the connection; does nothing when it is closed already or can't be written to."""
         with suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
             await asyncio.wait_for(self.websocket.close(code, reason), _SEND_S)
 
 
 @asynccontextmanager
 async def report_failures(connection: Connection, render: Callable[[ServiceError], str]) -> AsyncIterator[None]:
-    """Around a whole conversation: what fails in it is told to the client, as ``render`` has it; then the connection
-    is closed, as it is when nothing fails.
+    """Tells the client what fails in a whole conversation, as ``render`` has it, and closes the connection.
+
+    It is closed when nothing fails, too. A client that has gone, or does not read, is told nothing.
     """
     code = NORMAL_CLOSURE
     try:
@@ -109,22 +115,30 @@ def _close_code(failure: ServiceError) -> int:
 
 
 class IdleClock:
-    """How long a client that owes audio may still be silent."""
+    """Knows how long a client that owes audio may still be silent."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self.restart()
 
     def restart(self) -> None:
+        """Allows the whole limit again, because something has come."""
         self._since = time.monotonic()
 
     @property
     def left_s(self) -> float:
+        """Returns the seconds that are left, 0 once the limit has passed."""
         return max(0.0, self._since + self._limit_s - time.monotonic())
 
 
 class LiveSession:
-    """A session and the audio that is on its way into it. Iterate for its events while another task feeds it."""
+    """Feeds a session the audio that a client sends.
+
+    Iterate for its events while another task feeds it.
+
+    Attributes:
+        session: What recognises.
+    """
 
     def __init__(self, session: Session, audio: AudioStream, model: str) -> None:
         self.session = session
@@ -132,7 +146,7 @@ class LiveSession:
         self._model = model
 
     async def feed(self, data: bytes) -> None:
-        """The stream's next bytes, as the client sent them; waits while the session is behind.
+        """Takes the stream's next bytes, as the client sent them; waits while the session is behind.
 
         Raises:
             UndecodableAudio: the bytes are not what the client said they are.
@@ -142,12 +156,16 @@ class LiveSession:
             await self._push(await self._audio.feed(bytes(view[start : start + _SLICE_BYTES])))
 
     async def finish(self) -> None:
-        """No more audio comes: what has come is told to its end, then the iteration ends. Raises like ``feed``."""
+        """Ends the audio: what has come is told to its end, then the iteration ends.
+
+        Raises:
+            UndecodableAudio: as ``feed``.
+        """
         await self._push(await self._audio.finish())
         await self.session.finish()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Raises the failure of a session that could not go on."""
+        """Yields the session's events; raises the failure of a session that could not go on."""
         async for event in self.session:
             if isinstance(event, SessionFailed):
                 raise event.failure
@@ -163,7 +181,7 @@ class LiveSession:
 async def live_session(
     serving: Serving, protocol: str, options: SessionOptions, audio: AudioStream
 ) -> AsyncIterator[LiveSession]:
-    """A place among the live sessions, and a session in it, both given back at the end of the block, whatever ends it.
+    """Holds a place among the live sessions and a session in it until the block ends, whatever ends it.
 
     How the block ends is counted under ``protocol``; ``audio`` is closed with the session, even where none begins.
 
@@ -187,9 +205,10 @@ async def live_session(
 
 
 async def converse(listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
-    """Runs both: ``telling`` sends what the session says and returns at its end; ``listening`` takes what the client
-    says, and goes on after the last audio, to notice that the client leaves. The first to fail or ``telling``'s end
-    ends both.
+    """Runs both sides of a conversation until ``telling`` ends or one of them fails.
+
+    ``telling`` sends what the session says and returns at its end; ``listening`` takes what the client says, and goes
+    on after the last audio, to notice that the client leaves.
     """
     listener = asyncio.create_task(listening)
     teller = asyncio.create_task(telling)

@@ -1,4 +1,4 @@
-"""What the HTTP protocols say alike of their fields: in the OpenAPI document, and when one is wrong."""
+"""Says what the HTTP protocols say alike of their fields: in the OpenAPI document, and when one is wrong."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FAILURES = {
 
 
 def failures(envelope: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The failures that a route may answer with, as FastAPI's ``responses``."""
+    """Lists the failures that a route may answer with, as FastAPI's ``responses``."""
     return {status: {"model": envelope, "description": _FAILURES[status]} for status in statuses}
 
 
 def field_schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """The schema of each field, as OpenAPI wants it: inline, and without defaults that mean "absent"."""
+    """Returns the schema of each field, as OpenAPI wants it: inline, and without defaults that mean "absent"."""
     schemas: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
     for schema in schemas.values():
         schema.pop("title", None)
@@ -37,7 +37,7 @@ def field_schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 
 def invalid_field(error: ValidationError) -> InvalidRequest:
-    """The first problem, without the value; ``param`` is the field's name without brackets."""
+    """Tells the first problem, without the value; ``param`` is the field's name without brackets."""
     problem = error.errors(include_url=False, include_input=False)[0]
     param = str(problem["loc"][0]).removesuffix("[]")
     message = problem["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Text that only ever grows, from a text that may still change: what clients that append deltas can show."""
+"""Makes text that only ever grows of a text that may still change, for clients that append deltas."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from service.domain import join_texts
 
 
 class GrowingText:
-    """One sentence's deltas. What was sent can't be taken back, so nothing is sent while the text so far
-    is not a continuation of it.
+    """Turns the text of one sentence, as it changes, into deltas.
 
-    ``after``: what is shown before the sentence, which a space must part from it where both are not CJK.
+    What was sent can't be taken back, so nothing is sent while the text so far is not a continuation of it.
+
+    Attributes:
+        sent: The text that the deltas so far make.
     """
 
     def __init__(self, after: str = "") -> None:
+        """Begins a sentence; a space must part it from ``after``, which is shown before it, where both are not CJK."""
         self._before = after[-1:]
         self.sent = ""
 
     def grow(self, text: str) -> str:
-        """What to append so that ``text`` is shown; "" when there is nothing, or it would not fit on what was sent."""
+        """Returns what to append so that ``text`` is shown; "" when it is nothing, or does not fit on what was sent."""
         if not text.startswith(self.sent):
             return ""
         delta = text[len(self.sent) :]
@@ -27,7 +30,8 @@ class GrowingText:
         return delta
 
     def end(self, text: str) -> str:
-        """As ``grow``, for a client that gets nothing else: where the end differs from what was sent, what is
-        longer of it is appended.
+        """Returns what to append at the sentence's end, for a client that gets nothing else.
+
+        Where ``text`` differs from what was sent, what is longer of it is appended.
         """
         return self.grow(self.sent + text[len(self.sent) :])

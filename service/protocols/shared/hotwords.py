@@ -1,4 +1,4 @@
-"""Hotwords as requests bring them: ``词1 权重1 词2 权重2`` in ``vocabulary_id``, or the words of a prompt."""
+"""Reads hotwords as requests bring them: ``词1 权重1 词2 权重2`` in ``vocabulary_id``, or the words of a prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROMPT_LATIN_CHARACTERS = range(2, 31)
 
 
 def parse_vocabulary(text: str) -> tuple[Hotword, ...]:
-    """The words with their weights of 1 to 100, in their order; none for an empty text.
+    """Returns the words with their weights of 1 to 100, in their order; none for an empty text.
 
     Raises:
         InvalidRequest: not pairs of a word and a weight, or a weight out of bounds.
@@ -35,7 +35,11 @@ def parse_vocabulary(text: str) -> tuple[Hotword, ...]:
 
 
 def refuse_too_many(hotwords: Sequence[Hotword], param: str) -> None:
-    """Raises InvalidRequest, naming ``param``, for more hotwords than a request may have."""
+    """Refuses more hotwords than a request may have.
+
+    Raises:
+        InvalidRequest: there are more than MOST_HOTWORDS; it names ``param``.
+    """
     if len(hotwords) > MOST_HOTWORDS:
         raise InvalidRequest(
             f"`{param}` has {len(hotwords)} hotwords; at most {MOST_HOTWORDS} may be sent.", param=param
@@ -43,7 +47,7 @@ def refuse_too_many(hotwords: Sequence[Hotword], param: str) -> None:
 
 
 def prompt_hotwords(prompt: str, model: catalog.Model) -> tuple[tuple[Hotword, ...], tuple[str, ...]]:
-    """(the words of a prompt, what of it is no word): sentences and single characters make no hotwords.
+    """Returns (the words of a prompt, what of it is no word): sentences and single characters make no hotwords.
 
     Qwen3-ASR reads the prompt as it is, so that nothing of it is left to prefer; Paraformer can only prefer its words.
 

@@ -1,4 +1,4 @@
-"""Which loaded model and which language a client's name means, whatever the protocol."""
+"""Finds the loaded model and the language that a client's name means, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from service.errors import InvalidRequest, ModelNotFound
 
 
 def loaded_model(name: str, enabled: Sequence[str]) -> catalog.Model:
-    """The model of that id; the first of ``enabled`` where there is no name. ModelNotFound lists what is loaded."""
+    """Returns the model of that id; the first of ``enabled`` where there is no name.
+
+    Raises:
+        ModelNotFound: it is not among ``enabled``, which the message lists.
+    """
     model_id = name.strip() or enabled[0]
     if model_id in enabled:
         return catalog.models()[model_id]
@@ -19,7 +23,11 @@ def loaded_model(name: str, enabled: Sequence[str]) -> catalog.Model:
 
 
 def known_language(name: str, param: str, model: catalog.Model) -> str:
-    """The language's code. InvalidRequest where it is unknown, or not one of the model's."""
+    """Returns the code of the language that ``name`` means.
+
+    Raises:
+        InvalidRequest: it is unknown, or not one of the model's; it names ``param``.
+    """
     code = language_code(name)
     if code is None:
         raise InvalidRequest(f"`{param}`: {name[:100]!r} is no language known here.", param=param)

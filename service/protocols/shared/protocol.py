@@ -1,4 +1,4 @@
-"""What the app must know of a protocol to serve it."""
+"""Says what the app must know of a protocol to serve it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.edge import PathRules
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol that clients speak.
+    """Describes a protocol that clients speak.
 
     Attributes:
         labels: What its requests are counted under in the metrics; several where its paths know several dialects.

@@ -1,4 +1,4 @@
-"""Subtitles: a transcript cut into cues that can be read while listening, as SubRip (srt) and WebVTT (vtt).
+"""Cuts a transcript into cues that can be read while listening, as SubRip (srt) and WebVTT (vtt) subtitles.
 
 Times are whole milliseconds throughout, rounded once when they are read, so that no later sum can
 make two cues overlap by a fraction.
@@ -47,7 +47,14 @@ _OPENING_MARKS = re.compile(r"""(?:[“‘《〈「『（【(\[{]|(?<=\s)["'])*$
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is on the screen from ``start_s`` to ``end_s``: one or two lines, none of them blank."""
+    """Says what is on the screen from ``start_s`` to ``end_s``.
+
+    Attributes:
+        start_s: When it comes.
+        end_s: When it goes.
+        lines: One or two, none of them blank.
+        speaker: Whose words they are; None where speakers were not told apart.
+    """
 
     start_s: float
     end_s: float
@@ -57,7 +64,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A slice of a segment's text that stays together: a word with the marks and the space around it."""
+    """Holds a slice of a segment's text that stays together: a word with the marks and the space around it."""
 
     text: str
     start_ms: int
@@ -66,7 +73,7 @@ class _Piece:
 
 
 def srt(transcript: Transcript) -> str:
-    """The transcript as a SubRip file; the empty string when nothing was said."""
+    """Renders the transcript as a SubRip file; the empty string when nothing was said."""
     return "".join(
         f"{number}\n{_timestamp(cue.start_s, ',')} --> {_timestamp(cue.end_s, ',')}\n{_marked(cue)}\n\n"
         for number, cue in enumerate(cues(transcript), start=1)
@@ -74,7 +81,7 @@ def srt(transcript: Transcript) -> str:
 
 
 def vtt(transcript: Transcript) -> str:
-    """The transcript as a WebVTT file (https://www.w3.org/TR/webvtt1/); only its header when nothing was said.
+    """Renders the transcript as a WebVTT file (https://www.w3.org/TR/webvtt1/); only its header when nothing was said.
 
     Cues are numbered, as they need not be, because pysubs2 reads a bare number above a time as one anyway.
     """
@@ -85,8 +92,9 @@ def vtt(transcript: Transcript) -> str:
 
 
 def cues(transcript: Transcript) -> list[Cue]:
-    """Cues in order, not overlapping, each at most 7 s and two lines of 20 CJK or 42 Latin characters.
+    """Cuts the transcript into cues of at most 7 s and two lines of 20 CJK or 42 Latin characters.
 
+    They are in order and don't overlap.
     A cue belongs to one segment and ends at a sentence's end where one can be had, else after a comma,
     else at a pause, else between two words. It comes when its first word is said and goes with its last,
     but stays 0.8 s if what follows leaves the time. Only a word wider than a line is ever split; a word
@@ -105,7 +113,7 @@ def cues(transcript: Transcript) -> list[Cue]:
 
 
 def _on_screen(said: Sequence[Cue], duration_ms: int) -> list[Cue]:
-    """The cues with the times of their words turned into times on the screen."""
+    """Turns the times of the cues' words into times on the screen."""
     shown: list[Cue] = []
     free_from_ms = 0
     for cue, following in zip(said, [*said[1:], None], strict=False):
@@ -120,14 +128,14 @@ def _on_screen(said: Sequence[Cue], duration_ms: int) -> list[Cue]:
 
 
 class _Layout:
-    """Where to end cues and lines among the pieces of one segment.
+    """Decides where to end cues and lines among the pieces of one segment.
 
     The cues are the cheapest sequence that keeps to the limits, found by dynamic programming over the
     piece at which a cue begins (as Knuth and Plass break paragraphs, Software: Practice and Experience 11, 1981).
     """
 
     def __init__(self, pieces: Sequence[_Piece], mark_width: int, next_ms: int) -> None:
-        """``next_ms`` is when whatever follows the segment begins."""
+        """Takes the pieces; ``next_ms`` is when whatever follows the segment begins."""
         self._pieces = pieces
         self._first_line_width = LINE_WIDTH - mark_width
         self._starts_ms = [piece.start_ms for piece in pieces] + [max(next_ms, pieces[-1].end_ms)]
@@ -142,7 +150,7 @@ class _Layout:
         self._inside_before = [0.0, *accumulate(inside)]
 
     def cue_bounds(self) -> list[tuple[int, int]]:
-        """The first piece of each cue and the one after its last."""
+        """Returns the first piece of each cue and the one after its last."""
         count = len(self._pieces)
         best: list[tuple[float, int]] = [(0.0, 0)]
         line_ends = self._first_line_ends()
@@ -171,7 +179,7 @@ class _Layout:
         return bounds[::-1]
 
     def lines(self, first: int, last: int) -> tuple[str, ...]:
-        """One line if the pieces fit on it, else two, broken as cues are and as even as that allows."""
+        """Returns one line if the pieces fit on it, else two, broken as cues are and as even as that allows."""
         if self._width(first, last) <= self._first_line_width:
             parts = [self._text(first, last)]
         else:
@@ -197,7 +205,7 @@ class _Layout:
         return CUE_COST + FULL_CUE_COST * (width / (2 * LINE_WIDTH)) ** 2 + SHORT_CUE_COST * shortfall + inside
 
     def _first_line_ends(self) -> list[int]:
-        """For each piece, how far a first line that begins with it can reach."""
+        """Returns for each piece how far a first line that begins with it can reach."""
         ends: list[int] = []
         end = 0
         for first in range(len(self._pieces)):
@@ -215,7 +223,7 @@ class _Layout:
 
 
 def _pieces(segment: Segment) -> list[_Piece]:
-    """The segment's text in pieces that keep its times and never run backwards; none if there is no text."""
+    """Cuts the segment's text into pieces that keep its times and never run backwards; none if there is no text."""
     text = " ".join(segment.text.split())
     if not text:
         return []
@@ -236,7 +244,7 @@ def _pieces(segment: Segment) -> list[_Piece]:
 
 
 def _word_spans(text: str, segment: Segment) -> list[tuple[int, int]]:
-    """Where each word of the segment stands in its text; none at all if one of them can't be found."""
+    """Finds where each word of the segment stands in its text; none at all if one of them can't be found."""
     spans: list[tuple[int, int]] = []
     cursor = 0
     for word in segment.words:
@@ -249,7 +257,7 @@ def _word_spans(text: str, segment: Segment) -> list[tuple[int, int]]:
 
 
 def _character_spans(text: str) -> list[tuple[int, int]]:
-    """Where words stand in text without word times: each CJK character and each run of anything else."""
+    """Finds where words stand in text without word times: each CJK character and each run of anything else."""
     spans: list[tuple[int, int]] = []
     for run in re.finditer(r"\S+", text):
         for cjk, group in groupby(range(*run.span()), key=lambda at: is_cjk(text[at])):
@@ -262,7 +270,7 @@ def _character_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _slices(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
-    """The whole text cut between the spans: what stands between two belongs to the first, opening marks to the next."""
+    """Cuts the text between the spans: what stands between two belongs to the first, opening marks to the next."""
     cuts = [0]
     for (_, end), (start, _) in pairwise(spans):
         opening = _OPENING_MARKS.search(text[end:start])
@@ -272,7 +280,7 @@ def _slices(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
 
 
 def _spread(texts: Sequence[str], start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """A stretch of time shared out by the width of each text, for lack of anything better known."""
+    """Shares a stretch of time out by the width of each text, for lack of anything better known."""
     edges = [0, *accumulate(max(_width(text), 1) for text in texts)]
     scale = (end_ms - start_ms) / edges[-1]
     times = [start_ms + round(edge * scale) for edge in edges]
@@ -280,7 +288,7 @@ def _spread(texts: Sequence[str], start_ms: int, end_ms: int) -> list[tuple[int,
 
 
 def _in_order(times_ms: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Times that never run backwards: what begins or ends too early does so with what came before."""
+    """Makes times never run backwards: what begins or ends too early does so with what came before."""
     ordered: list[tuple[int, int]] = []
     earliest_ms = 0
     for start_ms, end_ms in times_ms:
@@ -290,7 +298,7 @@ def _in_order(times_ms: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _chunks(text: str, room: int) -> list[str]:
-    """The text whole, or cut into lines if it alone is wider than one."""
+    """Returns the text whole, or cut into lines if it alone is wider than one."""
     if _width(text.rstrip(_UNSEEN_AT_LINE_END)) <= room:
         return [text]
     chunks = [""]
