@@ -1,4 +1,16 @@
-"""Finds out which dialect a client speaks on the paths that two dialects share: its first message tells."""
+"""Finds out which dialect a client speaks on the paths that two dialects share: its first message tells.
+
+                 first message
+    accepted --------------------> aliyun/live.py or funasr/live.py, to the connection's end
+
+    The first message has      on /ws/v1, /ws/v1/asr    on /, /ws/v1/asr/funasr
+    "header"                   Alibaba Cloud's          Alibaba Cloud's
+    "mode", "is_speaking"      FunASR's                 FunASR's
+    none of them               Alibaba Cloud's          FunASR's
+
+Audio, and text that is no JSON object, has none of them, and either dialect refuses it in its own words. A client that
+says nothing for too long is told a TaskFailed, and the connection is closed.
+"""
 
 from __future__ import annotations
 

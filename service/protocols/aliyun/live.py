@@ -1,4 +1,16 @@
-"""Speaks Alibaba Cloud's live protocol: SpeechTranscriber and SpeechRecognizer over one WebSocket, a task at a time."""
+"""Speaks Alibaba Cloud's live protocol: SpeechTranscriber and SpeechRecognizer over one WebSocket, a task at a time.
+
+           StartTranscription,             StopTranscription,
+           StartRecognition                StopRecognition
+    idle ----------------------> under way --------------------> stopping
+      ^                                                             |
+      +------------------- all is told: …Completed -----------------+
+
+Under way, audio is recognised as it comes, and a Control… directive changes nothing. Stopping, audio that was still on
+its way is thrown away, and the client may be silent. Any other message in a state, and silence under way, is a failure:
+whatever the state, a failure is told as TaskFailed and closes the connection. Silence when idle closes it as its usual
+end.
+"""
 
 from __future__ import annotations
 

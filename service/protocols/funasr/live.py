@@ -1,5 +1,16 @@
 """Speaks FunASR's WebSocket protocol: speech recognised as it comes (online, 2pass), or as a whole (offline).
 
+               opening             {"is_speaking": false}
+    between ------------> hearing ------------------------> telling
+       ^                                                       |
+       +--------------------- all is told ---------------------+
+
+An opening is a text frame that has ``mode`` or ``is_speaking``; one that is an end itself leads back at once. Hearing,
+audio is recognised and told as it comes (online, 2pass) or put on disk (offline). Telling, the client may be silent;
+what it sends by then is taken for its next opening. All is told with an ``End``, where the client named a mode or its
+end asked for one. Any other message in a state, and silence (between recordings only after minutes), is a failure:
+whatever the state, a failure is told as an ``End`` that is not final and closes the connection.
+
 FunASR's own servers answer an offline recording once, at its end, and their clients leave after that answer.
 """
 

@@ -1,4 +1,20 @@
-"""Speaks OpenAI's Realtime API for transcription, /v1/realtime: audio is recognised while it is appended."""
+"""Speaks OpenAI's Realtime API for transcription, /v1/realtime: audio is recognised while it is appended.
+
+                 append               commit, update, silence
+    waiting ---------------> hearing --------------------------> telling
+       ^                        |                                   |
+       |                        | clear: at once                    | all is told
+       +------------------------+-----------------------------------+
+
+Waiting, a commit, an update or a clear is followed at once. Hearing, audio is recognised as it comes. Telling, the
+client is told all that was heard, and what it says meanwhile waits; then what ended the hearing is followed, but for
+the commit of a sentence that the server has committed by now. Without turn detection an item grows through several
+hearings, until it is committed.
+
+An event that can't be followed is told as an ``error``, and the conversation goes on. Any other failure, and silence of
+minutes when waiting, is told as an ``error`` and closes the connection; where the service is at fault, an item that was
+growing is told as failed first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,14 @@
-"""Speaks Qwen3-ASR's streaming protocol: one session after the other on a WebSocket, each from start to final."""
+"""Speaks Qwen3-ASR's streaming protocol: one session after the other on a WebSocket, each from start to final.
+
+           start                stop
+    idle ---------> under way --------> stopping
+      ^                                    |
+      +-------- all is told: final --------+
+
+Under way, audio is recognised as it comes. Stopping, audio that was still on its way is thrown away, and the client may
+be silent. Any other message in a state, and silence before the first start or under way, is a failure: whatever the
+state, a failure is told as an ``error`` and closes the connection. Silence after a session closes it as its usual end.
+"""
 
 from __future__ import annotations
 
