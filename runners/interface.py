@@ -87,9 +87,9 @@ class RecognitionItem(bentoml.IODescriptor):
 class Recognition(BaseModel):
     """Tokens of one utterance; the lists run in parallel, times are ms from the start of the utterance.
 
-    ``unbiased`` are the hotwords that had no effect: the model's vocabulary cannot write them. A model that punctuates
-    by itself gives whole words with the ``marks`` that follow them, and the name of the ``language`` that it heard;
-    ``timed``: the times are the words', not just spread over the utterance.
+    ``ignored_hotwords`` had no effect: the model's vocabulary cannot write them. A model that punctuates by itself
+    gives whole words with the ``marks`` that follow them, and the name of the ``language`` that it heard; ``timed``:
+    the times are the words', not just spread over the utterance.
     """
 
     tokens: list[str] = []
@@ -100,7 +100,7 @@ class Recognition(BaseModel):
     starts_ms: list[int] = []
     ends_ms: list[int] = []
     logprobs: list[float] = []
-    unbiased: list[str] = []
+    ignored_hotwords: list[str] = []
     batch_size: int = 1
     error: str | None = None
 

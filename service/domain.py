@@ -35,7 +35,7 @@ class Word:
     end_s: float
     punctuation: str = ""
     logprob: float | None = None
-    tokens: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
     timed: bool = True
 
 

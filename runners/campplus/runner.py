@@ -9,7 +9,7 @@ import bentoml
 
 from runners.interface import DiarizationOptions, Embedding, EmbeddingItem
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, run_batch_or_each_alone
 
 # More windows at once are no faster on a CPU: 16 of 1.5 s fill its caches.
 _WINDOWS = 16
@@ -32,7 +32,7 @@ class CampplusRunner:
         def run(engine: Any, batch: Sequence[EmbeddingItem]) -> list[Embedding]:
             return engine.embed([item.pcm for item in batch])  # type: ignore[no-any-return]
 
-        return in_band(self._engines, items, run, lambda error: Embedding(error=error))
+        return run_batch_or_each_alone(self._engines, items, run, lambda error: Embedding(error=error))
 
     @bentoml.api
     def options(self) -> dict[str, DiarizationOptions]:

@@ -79,7 +79,7 @@ class Engines:
                 yield self._engines[model_id], [i for i, m in enumerate(model_ids) if m == model_id]
 
 
-def in_band(
+def run_batch_or_each_alone(
     engines: Engines, items: Sequence[Any], run: Callable[[Any, Sequence[Any]], list[R]], failed: Callable[[str], R]
 ) -> list[R]:
     """Runs items model by model; where a batch fails, each of its items alone, so one cannot fail the others."""

@@ -80,14 +80,15 @@ class ParaformerEngine:
         ``hotwords`` are each recording's, with weights from 1 to 100.
         """
         wanted = [self._hotwords(tuple(h.items())) if h else None for h in hotwords or [{}] * len(recordings)]
-        results = [Recognition(unbiased=list(h.unknown) if h else []) for h in wanted]
+        results = [Recognition(ignored_hotwords=list(h.unknown) if h else []) for h in wanted]
         long_enough = [i for i, r in enumerate(recordings) if len(r) >= FRAME_LENGTH]
         for mates in self._mates(long_enough, wanted):
             for group in length_buckets([len(recordings[i]) for i in mates], self.batch_size):
                 positions = [mates[g] for g in group]
                 found = self._batch([recordings[p] for p in positions], [wanted[p] for p in positions])
                 for position, tokens in zip(positions, found, strict=True):
-                    results[position] = tokens.model_copy(update={"unbiased": results[position].unbiased})
+                    ignored = results[position].ignored_hotwords
+                    results[position] = tokens.model_copy(update={"ignored_hotwords": ignored})
         return results
 
     def _mates(self, positions: Sequence[int], hotwords: Sequence[Hotwords | None]) -> list[list[int]]:

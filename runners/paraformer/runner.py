@@ -11,7 +11,7 @@ import bentoml
 from runners import catalog, store
 from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, in_band, settings
+from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, run_batch_or_each_alone, settings
 
 if TYPE_CHECKING:
     from runners.kit.funasr_models import ModelDirectory
@@ -50,7 +50,7 @@ class ParaformerRunner:
             recordings, hotwords = [item.pcm for item in batch], [item.hotwords for item in batch]
             return engine.recognise(recordings, hotwords)  # type: ignore[no-any-return]
 
-        return in_band(self._recognisers, items, run, lambda error: Recognition(error=error))
+        return run_batch_or_each_alone(self._recognisers, items, run, lambda error: Recognition(error=error))
 
     @bentoml.api
     def device(self) -> str:
@@ -64,7 +64,7 @@ class ParaformerRunner:
         def run(engine: Any, batch: Sequence[PunctuationItem]) -> list[Punctuation]:
             return [Punctuation(marks=marks) for marks in engine.punctuate([item.tokens for item in batch])]
 
-        return in_band(self._punctuators, items, run, lambda error: Punctuation(error=error))
+        return run_batch_or_each_alone(self._punctuators, items, run, lambda error: Punctuation(error=error))
 
 
 fix_media_types(ParaformerRunner)

@@ -174,6 +174,6 @@ def _words(result: StreamingResult, start_ms: int, end_ms: int) -> list[Word]:
     )
     marks = result.marks or [""] * count
     return [
-        dataclasses.replace(word, punctuation=marks[word.tokens[-1]], logprob=None, tokens=())
+        dataclasses.replace(word, punctuation=marks[word.token_ids[-1]], logprob=None, token_ids=())
         for word in words_of(recognition, start_ms, end_ms)
     ]

@@ -157,7 +157,7 @@ class Sentence:
 
 
 def _is_sure(words: Sequence[Word]) -> bool:
-    tokens = sum(len(w.tokens) for w in words)
+    tokens = sum(len(w.token_ids) for w in words)
     return bool(words) and sum(w.logprob or 0.0 for w in words) >= _SURE_LOGPROB * tokens
 
 

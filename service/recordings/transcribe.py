@@ -31,7 +31,7 @@ from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
 from service.recordings.utterances import Utterance, UtteranceFinder
 from service.text import finish as text
-from service.text.words import unbiased_warnings, untimed_warnings, words_of
+from service.text.words import ignored_hotword_warnings, untimed_warnings, words_of
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Transcription:
         self._recognitions: set[asyncio.Task[Recognition]] = set()
         self._segments: list[Segment] = []
         self._heard: collections.Counter[str] = collections.Counter()  # letters by the language that they are in
-        self._unbiased: dict[str, None] = {}  # hotwords without effect, in order
+        self._ignored_hotwords: dict[str, None] = {}  # hotwords without effect, in order
         self._diarizer = Diarizer(runners, options.model, options.diarization) if options.diarization else None
         self._spoken: list[SpokenUtterance] = []
 
@@ -99,7 +99,7 @@ class Transcription:
             language=self._language,
             model=self._model.id,
             segments=tuple(self._segments),
-            warnings=(*unbiased_warnings(tuple(self._unbiased), self._model.id), *self._untimed()),
+            warnings=(*ignored_hotword_warnings(tuple(self._ignored_hotwords), self._model.id), *self._untimed()),
         )
 
     @property
@@ -227,7 +227,7 @@ class Transcription:
             recognition = await found.recognition
             words += words_of(recognition, found.span.start_ms, found.span.end_ms)
             heard[language_code(recognition.language) or ""] += sum(map(len, recognition.tokens))
-            self._unbiased.update(dict.fromkeys(recognition.unbiased))
+            self._ignored_hotwords.update(dict.fromkeys(recognition.ignored_hotwords))
         self._heard += heard
         language = self._options.language or max(heard, key=heard.__getitem__)
         words = await text.finished(self._runners, self._options, words, language)
@@ -253,7 +253,7 @@ class Transcription:
         if duration_s:
             observability.real_time_factor.labels(self._model.id).observe(elapsed_s / duration_s)
         count = len(self._segments)
-        if self._unbiased:
-            log.warning("%d hotwords had no effect with %s", len(self._unbiased), self._model.id)
-            log.debug("hotwords without effect: %s", ", ".join(self._unbiased))
+        if self._ignored_hotwords:
+            log.warning("%d hotwords had no effect with %s", len(self._ignored_hotwords), self._model.id)
+            log.debug("hotwords without effect: %s", ", ".join(self._ignored_hotwords))
         log.info("transcribed %.1f s of audio in %.2f s: %d segments, %s", duration_s, elapsed_s, count, self._model.id)

@@ -267,7 +267,7 @@ def _merged(words: Sequence[Word], text: str) -> Word:
         end_s=words[-1].end_s,
         punctuation=words[-1].punctuation,
         logprob=sum(logprobs) if len(logprobs) == len(words) else None,
-        tokens=tuple(token for word in words for token in word.tokens),
+        token_ids=tuple(token for word in words for token in word.token_ids),
         timed=all(word.timed for word in words),
     )
 

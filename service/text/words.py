@@ -40,11 +40,11 @@ def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]
         words.append(Word(text, begin_s, end_s, mark, logprob, tuple(ids), recognition.timed))
         text, logprob, ids = "", 0.0, []
     if text:  # a last piece whose continuation is missing
-        words.append(Word(text, (start_ms + first_ms) / 1000, end_ms / 1000, logprob=logprob, tokens=tuple(ids)))
+        words.append(Word(text, (start_ms + first_ms) / 1000, end_ms / 1000, logprob=logprob, token_ids=tuple(ids)))
     return words
 
 
-def unbiased_warnings(hotwords: Sequence[str], model: str) -> tuple[str, ...]:
+def ignored_hotword_warnings(hotwords: Sequence[str], model: str) -> tuple[str, ...]:
     """What to tell a client whose ``hotwords`` had no effect: one warning, or none."""
     if not hotwords:
         return ()

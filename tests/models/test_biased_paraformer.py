@@ -57,12 +57,12 @@ def test_each_utterance_of_a_batch_has_its_own_hotwords(engine: ParaformerEngine
     assert together[0].batch_size > 1
     for clip, words, found in zip(clips, hotwords, together, strict=True):
         (alone,) = engine.recognise([clip], [words])
-        assert (alone.tokens, alone.unbiased) == (found.tokens, found.unbiased)
+        assert (alone.tokens, alone.ignored_hotwords) == (found.tokens, found.ignored_hotwords)
 
 
 def test_words_that_cannot_be_written_are_named(engine: ParaformerEngine) -> None:
     results = engine.recognise([NAME.pcm, np.zeros(0, np.int16)], [{"龘龘": 9, WORD: 9, "hello": 9}, {"龘": 1}])
-    assert [r.unbiased for r in results] == [["龘龘", "hello"], ["龘"]]
+    assert [r.ignored_hotwords for r in results] == [["龘龘", "hello"], ["龘"]]
 
 
 def test_log_probabilities_are_the_recognisers_own(engine: ParaformerEngine) -> None:
@@ -114,7 +114,7 @@ def test_a_model_with_its_own_biasing_hears_its_hotwords(directory: Path) -> Non
     assert plain.tokens
     assert len(plain.starts_ms) == len(plain.tokens)
     assert plain.logprobs != biased.logprobs
-    assert biased.unbiased == ["龘"]
+    assert biased.ignored_hotwords == ["龘"]
 
 
 def test_its_hotwords_are_each_requests_own(directory: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from runners import logs
 from runners.interface import EmbeddingItem, PunctuationItem, RecognitionItem, StreamingItem, VadBlock
-from runners.kit.runtime import in_band
+from runners.kit.runtime import run_batch_or_each_alone
 
 PCM = np.zeros(10, np.int16)
 
@@ -69,7 +69,7 @@ def test_a_batchs_lines_name_all_its_requests_and_an_items_its_own(
             raise ValueError("cannot")
         return ["fine"] * len(batch)
 
-    assert in_band(Engines(), [item("a"), item("b"), item("a")], run, str) == [  # type: ignore[arg-type]
+    assert run_batch_or_each_alone(Engines(), [item("a"), item("b"), item("a")], run, str) == [  # type: ignore[arg-type]
         "fine",
         "ValueError: cannot",
         "fine",

@@ -250,7 +250,7 @@ def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
         start=_seconds(segment.start_s),
         end=_seconds(segment.end_s),
         text=segment.text,
-        tokens=[token for word in segment.words for token in word.tokens],
+        tokens=[token for word in segment.words for token in word.token_ids],
         avg_logprob=_average_logprob(segment.words),
         compression_ratio=_compression_ratio(segment.text),
         speaker=segment.speaker.label if segment.speaker else None,
@@ -260,7 +260,7 @@ def _segment(segment: Segment, with_words: bool) -> VerboseSegment:
 
 def _average_logprob(words: Iterable[Word]) -> float:
     """Averages per token, over the words whose probability is known; a word without tokens counts as one."""
-    known = [(word.logprob, max(len(word.tokens), 1)) for word in words if word.logprob is not None]
+    known = [(word.logprob, max(len(word.token_ids), 1)) for word in words if word.logprob is not None]
     return sum(logprob for logprob, _ in known) / sum(count for _, count in known) if known else 0.0
 
 

@@ -160,7 +160,7 @@ def spoken(text: str, punctuation: str = "", logprob: float | None = -0.5) -> li
     """One word a character, half a second each, with the mark after the last."""
     words = [Word(c, i / 2, i / 2 + 0.5, "", logprob, (i,)) for i, c in enumerate(text)]
     last = words[-1]
-    return [*words[:-1], Word(last.text, last.start_s, last.end_s, punctuation, logprob, last.tokens)]
+    return [*words[:-1], Word(last.text, last.start_s, last.end_s, punctuation, logprob, last.token_ids)]
 
 
 def test_a_written_number_takes_the_span_punctuation_and_tokens_of_its_words() -> None:

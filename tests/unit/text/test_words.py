@@ -23,7 +23,7 @@ def test_times_are_counted_from_the_start_of_the_file() -> None:
 
 def test_subword_pieces_are_joined() -> None:
     (word, char) = words_of(recognition("hel@@", "lo", "好"), 0, 1000)
-    assert (word.text, word.start_s, word.end_s, word.logprob, word.tokens) == ("hello", 0.0, 0.2, -1.0, (10, 11))
+    assert (word.text, word.start_s, word.end_s, word.logprob, word.token_ids) == ("hello", 0.0, 0.2, -1.0, (10, 11))
     assert char.text == "好"
 
 
