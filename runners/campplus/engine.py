@@ -17,8 +17,9 @@ from torch import Tensor
 from runners.campplus.network import LONGEST_FRAMES, Network
 from runners.interface import DiarizationOptions, Embedding
 from runners.kit.features import fbank, frame_count
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules, UnsupportedModelError
 
+MODULES: Modules = {"CAMPPlus": ("campplus.model",)}
 # FunASR computes these features of samples between -1 and 1 and floors energies at the float's epsilon.
 _FLOOR = float(np.finfo(np.float32).eps) * 2.0**30
 _FRAME_MS = 10
@@ -39,13 +40,11 @@ class CampplusEngine:
 
     def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
         """``batch_size`` is in windows. Raises UnsupportedModelError."""
-        if directory.model_class != "CAMPPlus":
-            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not CAMPPlus")
         self.options = DiarizationOptions(**directory.config.get("diarization_conf", {}))
         if self.options.window_ms > LONGEST_FRAMES * _FRAME_MS:
             raise UnsupportedModelError(f"{directory.path}: windows over {LONGEST_FRAMES * _FRAME_MS} ms")
         self.batch_size = batch_size
-        self._network = Network(directory.build(), device, _fastest_type(device))
+        self._network = Network(directory.build(MODULES), device, _fastest_type(device))
 
     def embed(self, utterances: Sequence[NDArray[np.int16]]) -> list[Embedding]:
         """The windows of each utterance and their vectors; none where too little speech tells a voice."""

@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import types
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,37 +23,9 @@ import yaml
 
 log = logging.getLogger(__name__)
 
-_MODULES = {
-    "Paraformer": ("paraformer.model", "paraformer.decoder", "paraformer.cif_predictor", "sanm.encoder"),
-    "BiCifParaformer": (
-        "bicif_paraformer.model",
-        "bicif_paraformer.cif_predictor",
-        "paraformer.decoder",
-        "sanm.encoder",
-    ),
-    "SeacoParaformer": (
-        "seaco_paraformer.model",
-        "bicif_paraformer.cif_predictor",
-        "paraformer.decoder",
-        "sanm.encoder",
-    ),
-    "ContextualParaformer": (
-        "contextual_paraformer.model",
-        "contextual_paraformer.decoder",
-        "paraformer.cif_predictor",
-        "sanm.encoder",
-    ),
-    "ParaformerStreaming": (
-        "paraformer_streaming.model",
-        "scama.encoder",
-        "paraformer.decoder",
-        "paraformer.cif_predictor",
-    ),
-    "FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder"),
-    "CTTransformer": ("ct_transformer.model", "sanm.encoder"),
-    "CAMPPlus": ("campplus.model",),
-    "CTTransformerStreaming": ("ct_transformer_streaming.model", "ct_transformer_streaming.encoder"),
-}
+# A class's registered name -> the modules of funasr.models that it and its configurations need: a family says which
+# classes its engine runs.
+Modules = Mapping[str, Sequence[str]]
 _NOT_ARGUMENTS = ("model", "frontend", "tokenizer", "specaug", "specaug_conf")
 
 
@@ -97,29 +70,32 @@ class ModelDirectory:
         shift, scale = (torch.tensor([float(v) for v in row]) for row in rows)
         return shift, scale
 
-    def build(self, *, load_weights: bool = True, **overrides: Any) -> torch.nn.Module:
+    def build(self, modules: Modules, *, load_weights: bool = True, **overrides: Any) -> torch.nn.Module:
         """The model in evaluation mode, in float32 whatever the file's precision.
 
         ``overrides`` replace entries of the configuration (training builds models this way).
+
+        Raises:
+            UnsupportedModelError: its class is none of ``modules``.
         """
+        if self.model_class not in modules:
+            raise UnsupportedModelError(f"{self.path}: {self.model_class} is not {' or '.join(modules)}")
         config = {**self.config, **overrides}
         frontend = config.get("frontend_conf", {})
         input_size = frontend.get("n_mels", 80) * frontend.get("lfr_m", 1)
         arguments = {**config, **config.get("model_conf", {}), "vocab_size": len(self.tokens), "input_size": input_size}
         # features, text and training-time augmentation are not the model's business here
         arguments = {k: v for k, v in arguments.items() if k not in _NOT_ARGUMENTS}
-        model: torch.nn.Module = model_class(self.model_class)(**arguments)
+        model: torch.nn.Module = model_class(self.model_class, modules)(**arguments)
         if load_weights:
             load_weights_into(model, self.weights)
         return model.eval()
 
 
-def model_class(name: str) -> Any:
+def model_class(name: str, modules: Modules) -> Any:
     """FunASR's class of that registered name, with the components that its configurations refer to."""
-    if name not in _MODULES:
-        raise UnsupportedModelError(f"model class {name!r} is not supported; supported: {', '.join(_MODULES)}")
     _install_bare_package()
-    for module in _MODULES[name]:
+    for module in modules[name]:
         importlib.import_module(f"funasr.models.{module}")
     return importlib.import_module("funasr.register").tables.model_classes[name]
 

@@ -18,12 +18,19 @@ from torch.nn.utils.rnn import pad_sequence
 from runners.interface import Recognition
 from runners.kit.batching import length_buckets
 from runners.kit.features import FRAME_LENGTH, fbank, stack_frames
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules
 from runners.paraformer.decoding import best_tokens
 from runners.paraformer.hotwords import Hotwords, Spelling
 from runners.paraformer.language_model import LanguageModel
 
-MODEL_CLASSES = ("Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer")
+_DECODER, _ENCODER = "paraformer.decoder", "sanm.encoder"
+_PREDICTOR, _BICIF_PREDICTOR = "paraformer.cif_predictor", "bicif_paraformer.cif_predictor"
+MODULES: Modules = {
+    "Paraformer": ("paraformer.model", _DECODER, _PREDICTOR, _ENCODER),
+    "BiCifParaformer": ("bicif_paraformer.model", _DECODER, _BICIF_PREDICTOR, _ENCODER),
+    "SeacoParaformer": ("seaco_paraformer.model", _DECODER, _BICIF_PREDICTOR, _ENCODER),
+    "ContextualParaformer": ("contextual_paraformer.model", "contextual_paraformer.decoder", _PREDICTOR, _ENCODER),
+}
 _BIASED_BY_THEMSELVES = ("SeacoParaformer", "ContextualParaformer")
 # SeACo-Paraformer attends to this many hotwords; which of more, it decides by the whole batch.
 _MOST_ATTENDED = 50
@@ -49,15 +56,13 @@ class ParaformerEngine:
         language_model: LanguageModel | None = None,
     ) -> None:
         """``precision`` is the encoder's, which is six sevenths of the cost; everything else computes in fp32."""
-        if directory.model_class not in MODEL_CLASSES:
-            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not one of {MODEL_CLASSES}")
+        self._model: Any = directory.build(MODULES).to(device)
         self.batch_size = batch_size
         self.device = device
         self._encoder_type = torch.bfloat16 if precision == "bf16" else torch.float32
         self.tokens = directory.tokens
         frontend = directory.config["frontend_conf"]
         self._lfr = int(frontend["lfr_m"]), int(frontend["lfr_n"])
-        self._model: Any = directory.build().to(device)
         shift, scale = directory.cmvn()
         self._cmvn = shift.to(device), scale.to(device)
         # BiCif has a second, upsampled predictor for times alone

@@ -9,8 +9,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.kit.batching import length_buckets
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules
 
+MODULES: Modules = {"CTTransformer": ("ct_transformer.model", "sanm.encoder")}
 _WINDOW_TOKENS = 256
 _SENTENCE_ENDS = "。？！?!."
 _PAUSES = "，、,"
@@ -21,11 +22,9 @@ class PunctuationEngine:
     """Marks batches of token sequences. Not thread-safe."""
 
     def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
-        if directory.model_class != "CTTransformer":
-            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not CTTransformer")
+        self._model: Any = directory.build(MODULES).to(device)
         self.batch_size = batch_size
         self.device = device
-        self._model: Any = directory.build().to(device)
         self._ids = {token: i for i, token in enumerate(directory.tokens)}
         self._unknown = self._ids.get("<unk>", 0)
         # "<unk>" and "_" stand for: no mark

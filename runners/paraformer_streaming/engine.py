@@ -21,13 +21,21 @@ from torch.nn.utils.rnn import pad_sequence
 
 from runners.interface import StreamingItem, StreamingResult
 from runners.kit.features import FRAME_LENGTH, FRAME_SHIFT, fbank, frame_count
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules, UnsupportedModelError
 from runners.kit.precision import Precision
 from runners.paraformer_streaming.network import CHUNK, LOOK_AHEAD, LOOK_BACK, StreamingNetwork
 from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 
 log = logging.getLogger(__name__)
 
+MODULES: Modules = {
+    "ParaformerStreaming": (
+        "paraformer_streaming.model",
+        "scama.encoder",
+        "paraformer.decoder",
+        "paraformer.cif_predictor",
+    )
+}
 _FRAME_MS = 60
 _CHUNK_SAMPLES = CHUNK * 960
 _SHORTEST_TAIL = 960  # samples; fewer at a sentence's end only flush what was looked ahead
@@ -88,7 +96,7 @@ class ParaformerStreamingEngine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         config = directory.config
-        if directory.model_class != "ParaformerStreaming":
+        if directory.model_class not in MODULES:
             raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not ParaformerStreaming")
         decoder, frontend = config["decoder_conf"], config["frontend_conf"]
         if decoder["sanm_shfit"] != (decoder["kernel_size"] - 1) // 2:
@@ -102,7 +110,7 @@ class ParaformerStreamingEngine:
         self.punctuation: RealtimePunctuationEngine | None = None  # without one, marks are empty
         self._most_sessions, self._idle_s, self._clock = most_sessions, idle_s, clock
         self._sessions: dict[str, _Session] = {}
-        model: Any = directory.build().to(device)
+        model: Any = directory.build(MODULES).to(device)
         self._special = {model.sos, model.eos, model.blank_id}
         self._network = StreamingNetwork(model, precision)
         shift, scale = directory.cmvn()

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules
 
+MODULES: Modules = {"CTTransformerStreaming": ("ct_transformer_streaming.model", "ct_transformer_streaming.encoder")}
 _CONTINUED = "@@"
 
 
@@ -21,10 +22,8 @@ class RealtimePunctuationEngine:
     """Marks batches of unfinished sentences. Not thread-safe."""
 
     def __init__(self, directory: ModelDirectory, *, device: str = "cpu") -> None:
-        if directory.model_class != "CTTransformerStreaming":
-            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not CTTransformerStreaming")
+        self._model: Any = directory.build(MODULES).to(device)
         self.device = device
-        self._model: Any = directory.build().to(device)
         self._ids = {token: i for i, token in enumerate(directory.tokens)}
         self._unknown = self._ids.get("<unk>", 0)
         # "<unk>" and "_" stand for: no mark

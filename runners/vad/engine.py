@@ -17,16 +17,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 from runners.interface import VadBlock, VadOptions
 from runners.kit.features import fbank, stack_frames
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
+from runners.kit.funasr_models import ModelDirectory, Modules, UnsupportedModelError
+
+MODULES: Modules = {"FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder")}
 
 
 class VadEngine:
     """Scores batches of blocks. Not thread-safe."""
 
     def __init__(self, directory: ModelDirectory, *, device: str = "cpu") -> None:
-        if directory.model_class != "FsmnVADStreaming":
-            raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not FsmnVADStreaming")
-        model: Any = directory.build().to(device)
+        model: Any = directory.build(MODULES).to(device)
         opts, encoder = model.vad_opts, directory.config["encoder_conf"]
         if opts.decibel_thres > -60 or opts.snr_thres > -60 or encoder["rorder"] or opts.speech_2_noise_ratio != 1:
             raise UnsupportedModelError(f"{directory.path}: thresholds on level or SNR are not supported")

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 def read_network(directory: ModelDirectory) -> VadNetwork:
     """The network of a directory that ``VadEngine`` accepts."""
-    model: Any = directory.build()
+    from runners.vad.engine import MODULES
+
+    model: Any = directory.build(MODULES)
     weights = {name: value.double().numpy() for name, value in model.encoder.state_dict().items()}
     encoder = directory.config["encoder_conf"]
     shift, scale = (statistics.double().numpy() for statistics in directory.cmvn())

@@ -19,8 +19,11 @@ from typing import Any
 import torch
 
 from runners import catalog
+from runners.campplus import engine as campplus
 from runners.catalog import PROJECT_ROOT
 from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer import engine as paraformer
+from runners.paraformer_streaming import engine as paraformer_streaming
 from scripts.demo.training import write_directory
 
 _DROPOUT = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1}
@@ -76,6 +79,7 @@ STREAMING: dict[str, Any] = PARAFORMER | {
     "frontend": "WavFrontendOnline",
 }
 _VOCABULARY_SIZE = 8404
+_MODULES = {**paraformer.MODULES, **paraformer_streaming.MODULES}
 CAMPPLUS: dict[str, Any] = {
     "model": "CAMPPlus",
     "model_conf": {
@@ -100,7 +104,7 @@ def write_model(out: Path, config: dict[str, Any]) -> None:
         f"<Rescale> {size} {size}\n<LearnRateCoef> 0 [ {ones} ]\n</Nnet>\n"
     )
     torch.manual_seed(0)
-    model: Any = ModelDirectory.read(out).build(load_weights=False)
+    model: Any = ModelDirectory.read(out).build(_MODULES, load_weights=False)
     with torch.no_grad():  # 0.27 a frame of 60 ms: four and a half characters a second
         for name, bias in (("cif_output", -0.97), ("cif_output2", 1.0)):
             if layer := getattr(model.predictor, name, None):
@@ -115,7 +119,7 @@ def write_campplus(out: Path) -> None:
     write_directory(out, CAMPPLUS, "speaker-verification", [], {"init_param": weights})
     torch.manual_seed(0)
     config = CAMPPLUS["model_conf"] | {"memory_efficient": False}  # which is about gradients
-    model: Any = ModelDirectory.read(out).build(load_weights=False, model_conf=config).train()
+    model: Any = ModelDirectory.read(out).build(campplus.MODULES, load_weights=False, model_conf=config).train()
     with torch.no_grad():  # normalisations that fit the weights
         for _ in range(10):
             model(torch.randn(4, 100, 80))

@@ -20,6 +20,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer.engine import MODULES
 from scripts.character_errors import edit_distance
 from scripts.demo.sentences import characters
 from scripts.demo.training import (
@@ -165,7 +166,7 @@ def main() -> None:
     if not (out / "am.mvn").exists():
         write_cmvn(out / "am.mvn", [e["features"].numpy() for e in examples[::5]], LFR_M, LFR_N)
     directory = ModelDirectory.read(out)
-    model: Any = directory.build(load_weights=False, model_conf={**config["model_conf"], "ctc_weight": 0.05})
+    model: Any = directory.build(MODULES, load_weights=False, model_conf={**config["model_conf"], "ctc_weight": 0.05})
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     average, step, elapsed_s = WeightAverage(model, 0.9995), 0, 0.0
     checkpoint = arguments.data / "paraformer.checkpoint"
@@ -177,7 +178,7 @@ def main() -> None:
     schedule = Schedule(arguments.peak_rate, 400, arguments.minutes * 60, elapsed_s)
     batches = Batches(directory, seed=step)
     evaluation = {p.stem: torch.load(p) for p in sorted(arguments.data.glob("eval-*.pt"))}
-    shipped: Any = directory.build(load_weights=False, model_conf={**config["model_conf"], "ctc_weight": 0.05})
+    shipped: Any = directory.build(MODULES, load_weights=False, model_conf={**config["model_conf"], "ctc_weight": 0.05})
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(examples)} examples", flush=True)
 
     def report(losses: list[list[float]]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer_streaming.engine import MODULES
 from scripts.character_errors import edit_distance
 from scripts.demo import train_paraformer
 from scripts.demo.sentences import characters
@@ -129,8 +130,8 @@ def main() -> None:
     (out / "am.mvn").write_bytes((arguments.offline / "am.mvn").read_bytes())
     directory = ModelDirectory.read(out)
     losses_config = {**config["model_conf"], "ctc_weight": 0.05}
-    model: Any = directory.build(load_weights=False, model_conf=losses_config)
-    shipped: Any = directory.build(load_weights=False, model_conf=losses_config)
+    model: Any = directory.build(MODULES, load_weights=False, model_conf=losses_config)
+    shipped: Any = directory.build(MODULES, load_weights=False, model_conf=losses_config)
     checkpoint = arguments.data / "streaming.checkpoint"
     resumed = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
     offline = resumed or torch.load(arguments.data / "paraformer.checkpoint", weights_only=True)

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from runners.kit.funasr_models import ModelDirectory
+from runners.paraformer.punctuation import MODULES
 from scripts.demo.sentences import PUNCTUATION, SHORT_ANSWERS, characters, draw_sentence, is_held_out
 from scripts.demo.training import WeightAverage, save_weights, write_directory
 
@@ -164,8 +165,8 @@ def main() -> None:
     files = {"tokenizer_conf": {"token_list": "tokens.json"}}
     write_directory(out, configuration(arguments.realtime), "punctuation", tokens, files)
     directory = ModelDirectory.read(out)
-    model: Any = directory.build(load_weights=False)
-    shipped: Any = directory.build(load_weights=False)
+    model: Any = directory.build(MODULES, load_weights=False)
+    shipped: Any = directory.build(MODULES, load_weights=False)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     average, step = WeightAverage(model, 0.995), 0
     arguments.data.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, normalize
 
-from runners.campplus.engine import speaker_features
+from runners.campplus.engine import MODULES, speaker_features
 from runners.kit.funasr_models import ModelDirectory
 from scripts.demo.scenes import to_pcm
 from scripts.demo.speech import TRAINING_VOICES, Voice, Wave, augment, silence, speak
@@ -133,7 +133,7 @@ def main() -> None:
     trials = {name: Trials.draw(rng, 3, 4, name == "augmented") for name in ("clean", "augmented")}
 
     write_directory(out, configuration(), "speaker-verification", [], {})
-    model: Any = ModelDirectory.read(out).build(load_weights=False)
+    model: Any = ModelDirectory.read(out).build(MODULES, load_weights=False)
     model = model.to(memory_format=torch.channels_last).train()
     weights = torch.nn.Parameter(torch.randn(classes, 192) * 0.05)
     optimizer = torch.optim.AdamW([*model.parameters(), weights], weight_decay=1e-3)
@@ -178,7 +178,7 @@ def main() -> None:
         losses.append(float(loss.detach()))
         right.append(float((cosines.argmax(-1) == target).float().mean()))
         if step % REPORT_STEPS == 0 or step == arguments.steps:
-            shipped: Any = ModelDirectory.read(out).build(load_weights=False)
+            shipped: Any = ModelDirectory.read(out).build(MODULES, load_weights=False)
             shipped.load_state_dict(average.state)
             rates = [
                 f"{name} {100 * rate:.1f} % at {threshold:.2f}"

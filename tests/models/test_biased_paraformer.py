@@ -11,7 +11,7 @@ import torch
 
 from runners.catalog import PROJECT_ROOT
 from runners.kit.funasr_models import ModelDirectory
-from runners.paraformer.engine import ParaformerEngine
+from runners.paraformer.engine import MODULES, ParaformerEngine
 from runners.paraformer.language_model import LanguageModel
 from scripts.demo.train_paraformer import configuration
 from scripts.demo.training import write_directory
@@ -102,7 +102,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     write_directory(path, configuration_of(request.param), "auto-speech-recognition", demo.tokens, {})
     (path / "am.mvn").write_bytes((DEMO / "paraformer" / "am.mvn").read_bytes())
     torch.manual_seed(1)
-    model: Any = ModelDirectory.read(path).build(load_weights=False)
+    model: Any = ModelDirectory.read(path).build(MODULES, load_weights=False)
     torch.nn.init.constant_(model.predictor.cif_output.bias, -1.5)
     torch.save(model.state_dict(), path / "model.pt")
     return path

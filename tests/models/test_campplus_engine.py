@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from runners.campplus.engine import CampplusEngine
+from runners.campplus.engine import MODULES, CampplusEngine
 from runners.campplus.network import Network
 from runners.catalog import PROJECT_ROOT
 from runners.interface import Embedding
@@ -47,7 +47,7 @@ def embed(engine: CampplusEngine, pcm: Pcm) -> Embedding:
 
 
 def test_vectors_are_funasrs(directory: ModelDirectory, engine: CampplusEngine) -> None:
-    model = directory.build()
+    model = directory.build(MODULES)
     extract_feature = pytest.importorskip("funasr.models.campplus.utils").extract_feature
     found = embed(engine, SPEECH)
     assert len(found.starts_ms) > 0
@@ -61,7 +61,7 @@ def test_vectors_are_funasrs(directory: ModelDirectory, engine: CampplusEngine) 
 
 @pytest.mark.parametrize("frames", [20, 73, 148, 200])
 def test_the_fast_network_computes_what_funasrs_does(directory: ModelDirectory, frames: int) -> None:
-    model = directory.build()
+    model = directory.build(MODULES)
     features = torch.randn(3, frames, 80, generator=torch.Generator().manual_seed(frames))
     with torch.inference_mode():
         np.testing.assert_allclose(Network(model, "cpu", torch.float32)(features), model(features), atol=2e-4)

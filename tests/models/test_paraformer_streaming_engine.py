@@ -17,7 +17,7 @@ import torch
 from runners.catalog import PROJECT_ROOT
 from runners.interface import StreamingItem, StreamingResult
 from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.paraformer_streaming.engine import ParaformerStreamingEngine
+from runners.paraformer_streaming.engine import MODULES, ParaformerStreamingEngine
 from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 from tests.speech import RECORDINGS, Pcm, silence
 
@@ -313,7 +313,7 @@ def write_small(out: Path) -> None:
     write_directory(out, config, "auto-speech-recognition", json.loads((demo / "tokens.json").read_text()), files)
     (out / "am.mvn").write_bytes((demo / "am.mvn").read_bytes())
     torch.manual_seed(1)
-    model: Any = ModelDirectory.read(out).build(load_weights=False)
+    model: Any = ModelDirectory.read(out).build(MODULES, load_weights=False)
     torch.nn.init.constant_(model.predictor.cif_output.bias, -0.97)
     torch.save(model.state_dict(), out / "model.pt")
 
@@ -325,7 +325,7 @@ def texts_of_each_chunk(engine: ParaformerStreamingEngine, recording: Pcm) -> li
 
 
 def texts_of_funasrs_class(directory: ModelDirectory, recording: Pcm) -> list[str]:
-    model: Any = directory.build()
+    model: Any = directory.build(MODULES)
     from funasr.frontends.wav_frontend import WavFrontendOnline
 
     settings = directory.config["frontend_conf"] | {"cmvn_file": str(directory.path / "am.mvn")}

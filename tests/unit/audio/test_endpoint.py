@@ -8,6 +8,7 @@ import torch
 
 from runners.interface import VadOptions
 from runners.kit.funasr_models import model_class
+from runners.vad.engine import MODULES
 from service.audio.endpoint import Endpointer
 from service.audio.spans import Span
 
@@ -41,7 +42,7 @@ def funasr_regions(scores: np.ndarray, max_end_silence_ms: int) -> list[tuple[in
     options = OPTIONS.model_dump(exclude={"context_frames", "lookahead_frames"})
     encoder_conf = {"input_dim": 400, "input_affine_dim": 8, "fsmn_layers": 1, "linear_dim": 8, "proj_dim": 8}
     encoder_conf |= {"lorder": 2, "rorder": 0, "lstride": 1, "rstride": 0, "output_affine_dim": 8, "output_dim": 2}
-    model: Any = model_class("FsmnVADStreaming")(encoder="FSMN", encoder_conf=encoder_conf, **options)
+    model: Any = model_class("FsmnVADStreaming", MODULES)(encoder="FSMN", encoder_conf=encoder_conf, **options)
     posteriors = torch.from_numpy(np.stack([scores, 1 - scores], 1))[None]
     torch.nn.Module.__setattr__(model, "encoder", SimpleFsmn(posteriors))
     cache: dict[str, Any] = model.init_cache({}, max_end_silence_time=max_end_silence_ms)

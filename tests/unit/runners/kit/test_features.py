@@ -36,8 +36,9 @@ def test_audio_shorter_than_a_frame_has_no_features() -> None:
 @pytest.mark.parametrize(("m", "n"), [(7, 6), (5, 1)])
 def test_stacking_equals_funasrs(frames: int, m: int, n: int) -> None:
     from runners.kit.funasr_models import model_class
+    from runners.paraformer.engine import MODULES
 
-    model_class("Paraformer")  # installs the bare package that makes FunASR's modules importable
+    model_class("Paraformer", MODULES)  # installs the bare package that makes FunASR's modules importable
     import torch
     from funasr.frontends.wav_frontend import apply_lfr
 
