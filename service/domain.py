@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from runners.catalog import Model
+
 SAMPLE_RATE_HZ = 16_000
 Pcm = NDArray[np.int16]
 
@@ -146,7 +148,7 @@ class RecognitionOptions:
         diarization: How speakers are told apart; None: nobody is.
     """
 
-    model: str
+    model: Model
     language: str | None = None
     prompt: str = ""
     hotwords: tuple[Hotword, ...] = ()

@@ -17,7 +17,7 @@ import numpy as np
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from numpy.typing import NDArray
 
-from runners import catalog
+from runners.catalog import Model
 from runners.interface import (
     DiarizationOptions,
     Embedding,
@@ -86,24 +86,24 @@ class Runners:
         known = {name: proxy for name, proxy in proxies.items() if proxy is not None}
         return dict(zip(known, await asyncio.gather(*map(_is_ready, known.values())), strict=True))
 
-    async def vad_options(self, model: str) -> VadOptions:
+    async def vad_options(self, model: Model) -> VadOptions:
         if not self._vad_options:
             options = await _call("vad", lambda: self._vad.options())
             self._vad_options = {name: VadOptions.model_validate(value) for name, value in options.items()}
-        return self._vad_options[model]
+        return self._vad_options[model.id]
 
-    async def vad_network(self, model: str) -> VadNetwork:
+    async def vad_network(self, model: Model) -> VadNetwork:
         """What scores live audio."""
         if not self._vad_networks:
             networks = await _call("vad", lambda: self._vad.networks())
             self._vad_networks = {name: VadNetwork.model_validate(value) for name, value in networks.items()}
-        return self._vad_networks[model]
+        return self._vad_networks[model.id]
 
-    async def diarization_options(self, model: str) -> DiarizationOptions:
+    async def diarization_options(self, model: Model) -> DiarizationOptions:
         if not self._diarization_options:
             found = await _call("campplus", lambda: self._campplus.options())
             self._diarization_options = {m: DiarizationOptions.model_validate(value) for m, value in found.items()}
-        return self._diarization_options[model]
+        return self._diarization_options[model.id]
 
     async def device(self) -> str:
         """Where the recogniser computes: `cpu` or `cuda`."""
@@ -127,11 +127,11 @@ class Runners:
         what was heard before, given as a ``draft``, faster.
         """
         hotwords = {word.text: word.weight for word in options.hotwords}
-        family = catalog.models()[options.model].family
+        family = options.model.family
         if family == "qwen3":
             call = functools.partial(self._recognise_with_qwen3, options, pcm, hotwords, word_times, draft)
         else:
-            item = RecognitionItem(model=options.model, pcm=pcm, hotwords=hotwords)
+            item = RecognitionItem(model=options.model.id, pcm=pcm, hotwords=hotwords)
             call = functools.partial(self._recognise_with_paraformer, item)
         with observability.timed("recognise"):
             for _ in range(2):
@@ -149,7 +149,7 @@ class Runners:
         self, options: RecognitionOptions, pcm: Pcm, hotwords: dict[str, int], word_times: bool, draft: str
     ) -> Any:
         item = RecognitionItem(
-            model=options.model,
+            model=options.model.id,
             pcm=pcm,
             hotwords=hotwords,
             language=language_name(options.language) if options.language else None,
@@ -169,9 +169,9 @@ class Runners:
         with suppress(SentenceLost, RecognitionFailed):
             await _call_once("qwen3", lambda: self._qwen3.cancel([recognition]))
 
-    async def embed(self, model: str, pcm: Pcm) -> Embedding:
+    async def embed(self, model: Model, pcm: Pcm) -> Embedding:
         """The voice in every window of an utterance; no windows where too little speech tells one."""
-        item = EmbeddingItem(model=model, pcm=pcm)
+        item = EmbeddingItem(model=model.id, pcm=pcm)
         with observability.timed("embed"):
             results = await _call("campplus", lambda: self._campplus.embed([item]))
         result: Embedding = Embedding.model_validate(results[0])
@@ -180,9 +180,9 @@ class Runners:
             raise RecognitionFailed("telling speakers apart failed")
         return result
 
-    async def punctuate(self, model: str, tokens: Sequence[str]) -> list[str]:
+    async def punctuate(self, model: Model, tokens: Sequence[str]) -> list[str]:
         """The mark that follows each token."""
-        item = PunctuationItem(model=model, tokens=list(tokens))
+        item = PunctuationItem(model=model.id, tokens=list(tokens))
         with observability.timed("punctuate"):
             results = await _call("paraformer", lambda: self._paraformer.punctuate([item]))
         result = Punctuation.model_validate(results[0])
@@ -190,14 +190,14 @@ class Runners:
             raise RecognitionFailed("punctuation of a segment failed")
         return result.marks
 
-    async def stream(self, item: StreamingItem) -> StreamingResult:
+    async def stream(self, model: Model, item: StreamingItem) -> StreamingResult:
         """Recognises the next audio of a live sentence; the next item of a session waits for this one's result.
 
         Raises SentenceLost where the sentence cannot go on, because the runner no longer knows its session or
         the connection broke (the audio may or may not have been recognised: never sent twice), and
         RecognitionFailed, which ends the session as well.
         """
-        runner, proxy = self._live_runner(item.model)
+        runner, proxy = self._live_runner(model)
         with observability.timed("stream"):
             if item.is_first:  # starts anew wherever it is sent again
                 results = await _call(runner, lambda: proxy.step([item]))
@@ -213,12 +213,12 @@ class Runners:
             observability.batch_size.labels(runner).observe(result.batch_size)
         return result
 
-    def _live_runner(self, model: str) -> tuple[str, Any]:
-        if catalog.models()[model].family == "qwen3":
+    def _live_runner(self, model: Model) -> tuple[str, Any]:
+        if model.family == "qwen3":
             return "qwen3", self._qwen3
         return "streaming", self._streaming
 
-    async def close_stream(self, model: str, session: str) -> None:
+    async def close_stream(self, model: Model, session: str) -> None:
         """Frees a session that ends without ``is_last``. Where the runner is away, it is gone already."""
         runner, proxy = self._live_runner(model)
         try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect, HTTPConnection
 
+from runners import catalog
 from service import observability
 from service.admission import AdmissionQueue, LiveSessions
 from service.errors import NotReady, ServiceError
@@ -70,8 +71,9 @@ class Serving:
         """
         if self._runners is None:
             raise _loading()
+        model = catalog.models()[self.settings.enabled_models[0]]
         try:
-            await asyncio.wait_for(self._runners.vad_options(self.settings.enabled_models[0]), _READY_WAIT_S)
+            await asyncio.wait_for(self._runners.vad_options(model), _READY_WAIT_S)
         except asyncio.TimeoutError:
             raise _loading() from None
 

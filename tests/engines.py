@@ -11,6 +11,7 @@ from typing import Any
 # One model pack for every test of the process, whatever the caller's environment says.
 os.environ["ENABLED_MODELS"] = "demo"
 
+from runners import catalog
 from runners.campplus.runner import CampplusRunner
 from runners.paraformer.runner import ParaformerRunner
 from runners.paraformer_streaming.runner import ParaformerStreamingRunner
@@ -19,6 +20,7 @@ from runners.vad.runner import VadRunner
 from service.inference import Runners
 
 DEMO = "paraformer-demo"
+DEMO_MODEL = catalog.models()[DEMO]
 QWEN3_DEMO = "qwen3-asr-demo"
 
 

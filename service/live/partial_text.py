@@ -112,7 +112,7 @@ class StreamedText:
         self._on_change()
 
     async def _recognise(self) -> None:
-        is_open = False
+        model, is_open = self._options.recognition.model, False
         try:
             while True:
                 await self._more.wait()
@@ -120,7 +120,7 @@ class StreamedText:
                 if self._is_stopped:
                     return
                 is_first, is_open, is_last = not is_open, True, self._is_last
-                result = await self._runners.stream(self._item(is_first=is_first, is_last=is_last))
+                result = await self._runners.stream(model, self._item(is_first=is_first, is_last=is_last))
                 self._understand(result)
                 if is_last:
                     is_open = False
@@ -130,7 +130,7 @@ class StreamedText:
             raise
         finally:
             if is_open:
-                await self._runners.close_stream(self._options.recognition.model, self._session)
+                await self._runners.close_stream(model, self._session)
 
     def _item(self, *, is_first: bool, is_last: bool) -> StreamingItem:
         pcm = np.concatenate([np.empty(0, np.int16), *self._waiting])
@@ -140,7 +140,7 @@ class StreamedText:
         self._room.set()
         asked = self._options.recognition
         return StreamingItem(
-            model=asked.model,
+            model=asked.model.id,
             session=self._session,
             pcm=pcm,
             is_first=is_first,

@@ -8,7 +8,6 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from runners import catalog
 from runners.languages import language_code
 from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
 from service.domain import Pcm, Word, join_words
@@ -132,7 +131,7 @@ class Sentence:
     async def _second_pass(self, audio: Span, pcm: Pcm) -> tuple[list[Word], str]:
         """The words, and the code of the language that the recogniser heard, "" where it does not tell."""
         recognition = self._options.recognition
-        window_ms = int(1000 * catalog.models()[recognition.model].window_s)
+        window_ms = int(1000 * recognition.model.window_s)
         pieces = list(cut_long(audio, window_ms, pcm))
         draft = self._stream.partial.text if self._stream is not None else ""
 

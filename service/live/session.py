@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 
-from runners import catalog
 from service.audio.spans import Span
 from service.domain import Pcm
 from service.errors import InvalidRequest, ServiceError
@@ -40,7 +39,7 @@ class Session:
 
     def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter) -> None:
         """Raises InvalidRequest if the streaming text is to be final and the model has no streaming recogniser."""
-        model = catalog.models()[options.recognition.model]
+        model = options.recognition.model
         if not model.hears_live and not options.finals:
             raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
         self._runners = runners
@@ -169,7 +168,7 @@ class Session:
             self._listener.heard_s,
             self._told,
             self._gate.filtered_frames,
-            self._options.recognition.model,
+            self._options.recognition.model.id,
         )
         for warning in self.warnings:
             log.warning("%s", warning)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from runners.catalog import Model
 from service import observability
 from service.audio.spans import Span
 from service.domain import Diarization, KnownSpeaker, Pcm
@@ -23,7 +24,7 @@ Vectors = NDArray[np.float32]
 class Diarizer:
     """Collects the voices of one recording: ``add`` its utterances in any order, then ask for the ``speakers``."""
 
-    def __init__(self, runners: Runners, model: str, options: Diarization) -> None:
+    def __init__(self, runners: Runners, model: Model, options: Diarization) -> None:
         self._runners = runners
         self._model = model
         self._options = options

@@ -19,7 +19,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from runners import catalog
 from runners.interface import Recognition
 from runners.languages import language_code
 from service import observability
@@ -79,7 +78,7 @@ class Transcription:
         self._limits = limits
         self._source = source
         self._options = options
-        self._model = catalog.models()[options.model]
+        self._model = options.model
         self._samples = 0
         # utterances in order; between them, the time before which no further one begins; None at the end
         self._found: asyncio.Queue[_Found | int | None] = asyncio.Queue()
@@ -142,10 +141,10 @@ class Transcription:
         """Decodes, finds utterances and hands them to the recogniser; waits while too many are in flight."""
         try:
             limit_ms = int(1000 * min(self._model.window_s, self._limits.max_segment_s))
-            options = await self._runners.vad_options(self._model.id)
+            options = await self._runners.vad_options(self._model)
             if self._diarizer is not None:
                 await self._diarizer.hear_references()
-            finder = UtteranceFinder(self._runners, self._model.id, options, limit_ms)
+            finder = UtteranceFinder(self._runners, self._model, options, limit_ms)
             async with aclosing(self._blocks()) as blocks:
                 async for pcm, is_last in blocks:
                     self._samples += len(pcm)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runners.catalog import Model
 from runners.interface import VadBlock, VadOptions
 from service.audio.endpoint import Endpointer
 from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
@@ -26,7 +27,7 @@ class Utterance:
 class UtteranceFinder:
     """PCM in, utterances out, in order. Keeps only audio that may still belong to one."""
 
-    def __init__(self, runners: Runners, model: str, options: VadOptions, limit_ms: int) -> None:
+    def __init__(self, runners: Runners, model: Model, options: VadOptions, limit_ms: int) -> None:
         self._runners = runners
         self._model = model
         self._options = options
@@ -57,7 +58,7 @@ class UtteranceFinder:
         context_frames = min(self._scored_frames, self._options.context_frames)
         first_sample = (self._scored_frames - context_frames) * _FRAME_SAMPLES - self._audio_start
         pcm = self._audio[first_sample:]
-        return VadBlock(model=self._model, pcm=pcm, context_frames=context_frames, is_last=is_last)
+        return VadBlock(model=self._model.id, pcm=pcm, context_frames=context_frames, is_last=is_last)
 
     def _slice(self, span: Span) -> Pcm:
         start, end = (ms * SAMPLES_PER_MS - self._audio_start for ms in (span.start_ms, span.end_ms))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runners import catalog
 from service.domain import RecognitionOptions, Word
 from service.inference import Runners
 from service.text import itn
@@ -16,7 +15,7 @@ async def finished(
 ) -> list[Word]:
     """The words of a segment with what ``options`` asks of their text. Raises RecognitionFailed or NotReady."""
     done = list(words)
-    if catalog.models()[options.model].punctuation is None:  # it has said its own marks
+    if options.model.punctuation is None:  # it has said its own marks
         done = done if options.punctuation else with_marks(done, [""] * len(done))
     elif done and options.punctuation:
         done = with_marks(done, await runners.punctuate(options.model, [w.text for w in done]))

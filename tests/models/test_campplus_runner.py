@@ -12,7 +12,7 @@ from runners.interface import Embedding, EmbeddingItem
 from runners.kit.funasr_models import ModelDirectory
 from service.errors import RecognitionFailed
 from service.inference import Runners
-from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
+from tests.engines import DEMO, DEMO_MODEL, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS
 
 SPEECH = RECORDINGS["date"].pcm
@@ -47,12 +47,12 @@ def test_a_failing_item_fails_alone(failing: Any) -> None:
 @pytest.mark.asyncio
 async def test_the_service_hears_of_a_failure(failing: Any) -> None:
     with pytest.raises(RecognitionFailed):
-        await Runners(None, None, AsyncProxy(failing)).embed(DEMO, BROKEN)
+        await Runners(None, None, AsyncProxy(failing)).embed(DEMO_MODEL, BROKEN)
 
 
 @pytest.mark.asyncio
 async def test_the_service_gets_a_vector_for_each_window() -> None:
-    found = await in_process_runners().embed(DEMO, SPEECH)
+    found = await in_process_runners().embed(DEMO_MODEL, SPEECH)
     assert found.vectors.shape == (len(found.starts_ms), 192)
     assert found.vectors.dtype == np.float32
 
@@ -61,4 +61,4 @@ async def test_the_service_gets_a_vector_for_each_window() -> None:
 async def test_the_models_own_thresholds_reach_the_service() -> None:
     runners = in_process_runners()
     shipped = ModelDirectory.read(PROJECT_ROOT / "models" / "demo" / "speaker").config["diarization_conf"]
-    assert (await runners.diarization_options(DEMO)).same_speaker == shipped["same_speaker"] > 0
+    assert (await runners.diarization_options(DEMO_MODEL)).same_speaker == shipped["same_speaker"] > 0

@@ -11,7 +11,7 @@ from runners.interface import StreamingItem, StreamingResult
 from service import inference
 from service.errors import NotReady, RecognitionFailed, SentenceLost
 from service.inference import Runners
-from tests.engines import DEMO, in_process_runners, runner_instances
+from tests.engines import DEMO, DEMO_MODEL, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, silence
 
 pytestmark = pytest.mark.asyncio
@@ -47,26 +47,25 @@ def item(session: str = "s", samples: int = 1600, **options: Any) -> StreamingIt
 async def test_an_item_whose_connection_broke_is_not_sent_again() -> None:
     runner = Runner(aiohttp.ServerDisconnectedError())
     with pytest.raises(SentenceLost):
-        await Runners(None, None, streaming=runner).stream(item())
+        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item())
     assert runner.calls == 1
 
 
 async def test_a_first_item_waits_for_a_runner_that_restarts() -> None:
     runner = Runner(aiohttp.ServerDisconnectedError())
-    result = await Runners(None, None, streaming=runner).stream(item(is_first=True))
+    result = await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item(is_first=True))
     assert result.tokens == ["好"]
 
 
 async def test_a_first_item_that_kills_its_runner_twice_is_not_tried_again() -> None:
+    runner = Runner(*[aiohttp.ServerDisconnectedError()] * 2)
     with pytest.raises(NotReady):
-        await Runners(None, None, streaming=Runner(*[aiohttp.ServerDisconnectedError()] * 2)).stream(
-            item(is_first=True)
-        )
+        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item(is_first=True))
 
 
 async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
     with pytest.raises(SentenceLost):
-        await Runners(None, None, streaming=Runner(answer=StreamingResult(lost=True))).stream(item())
+        await Runners(None, None, streaming=Runner(answer=StreamingResult(lost=True))).stream(DEMO_MODEL, item())
 
 
 @pytest.mark.parametrize(
@@ -74,12 +73,12 @@ async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
 )
 async def test_a_failing_item_fails_its_sentence(runner: Runner) -> None:
     with pytest.raises(RecognitionFailed):
-        await Runners(None, None, streaming=runner).stream(item())
+        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item())
     assert runner.calls == 1
 
 
 async def test_closing_a_session_of_a_runner_that_is_away_is_no_failure() -> None:
-    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO, "s")
+    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO_MODEL, "s")
 
 
 async def test_a_sentence_is_recognised_as_it_comes() -> None:
@@ -88,20 +87,20 @@ async def test_a_sentence_is_recognised_as_it_comes() -> None:
     for start in range(0, len(pcm), 4800):
         piece = item("live", is_first=start == 0, is_last=start + 4800 >= len(pcm), punctuate=True)
         piece.pcm = pcm[start : start + 4800]
-        result = await runners.stream(piece)
+        result = await runners.stream(DEMO_MODEL, piece)
         texts.append("".join(t + m for t, m in zip(result.tokens, result.marks, strict=True)))
     assert texts[-1] == "今天天气怎么样？"
     assert len(set(texts)) > 3
     with pytest.raises(SentenceLost):
-        await runners.stream(item("live"))
+        await runners.stream(DEMO_MODEL, item("live"))
 
 
 async def test_sessions_are_counted_until_they_are_closed() -> None:
     runners, (*_, streaming) = in_process_runners(), runner_instances()
     before = streaming.sessions()
-    await runners.stream(item("counted", is_first=True))
+    await runners.stream(DEMO_MODEL, item("counted", is_first=True))
     assert streaming.sessions() == before + 1
-    await runners.close_stream(DEMO, "counted")
+    await runners.close_stream(DEMO_MODEL, "counted")
     assert streaming.sessions() == before
 
 

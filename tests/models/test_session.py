@@ -27,17 +27,17 @@ from service.live.sentence_finder import Closed, SentenceFinder
 from service.live.session import NearFieldFilter, Session, SessionOptions
 from service.live.tape import Tape
 from service.recordings.transcribe import Limits, Transcriber
-from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
+from tests.engines import DEMO, DEMO_MODEL, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, Pcm, Recording, characters, error_rate, noise, silence
 
 pytestmark = pytest.mark.asyncio
 
 NO_FILTER = NearFieldFilter(enabled=False)
 FILTER = NearFieldFilter()
-FINALS = SessionOptions(RecognitionOptions(DEMO), partials=False)
-PARTIALS = SessionOptions(RecognitionOptions(DEMO))
-STREAMED = SessionOptions(RecognitionOptions(DEMO), finals=False)
-SPOKEN = RecognitionOptions(DEMO, inverse_text_normalization=False)
+FINALS = SessionOptions(RecognitionOptions(DEMO_MODEL), partials=False)
+PARTIALS = SessionOptions(RecognitionOptions(DEMO_MODEL))
+STREAMED = SessionOptions(RecognitionOptions(DEMO_MODEL), finals=False)
+SPOKEN = RecognitionOptions(DEMO_MODEL, inverse_text_normalization=False)
 
 
 def runners_with(*, vad: Any = None, paraformer: Any = None, streaming: Any = None) -> Runners:
@@ -129,7 +129,7 @@ async def test_each_sentence_is_what_the_offline_pipeline_makes_of_it(tmp_path: 
     for sentence in ended(await hear(pcm)):
         path = tmp_path / "sentence.wav"
         soundfile.write(path, pcm[(sentence.begin_ms - 150) * 16 : (sentence.end_ms + 100) * 16], 16_000)
-        transcript = await transcriber.start(AudioSource(str(path)), RecognitionOptions(DEMO)).finish()
+        transcript = await transcriber.start(AudioSource(str(path)), RecognitionOptions(DEMO_MODEL)).finish()
         assert sentence.text == transcript.text
 
 
@@ -152,7 +152,7 @@ async def test_words_lie_within_their_sentence_in_order() -> None:
 
 
 async def test_punctuation_and_figures_can_be_left_out() -> None:
-    recognition = RecognitionOptions(DEMO, punctuation=False, inverse_text_normalization=False)
+    recognition = RecognitionOptions(DEMO_MODEL, punctuation=False, inverse_text_normalization=False)
     options = dataclasses.replace(FINALS, recognition=recognition)
     assert said(await hear(RECORDINGS["numbers"].pcm, options)) == "一共三百零五元"
 
@@ -422,14 +422,11 @@ async def test_every_streaming_session_is_freed(options: SessionOptions) -> None
     assert streaming.open == set()
 
 
-async def test_without_a_streaming_model_streaming_text_cannot_be_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runners import catalog
-
-    without = {name: m.model_copy(update={"streaming": None}) for name, m in catalog.models().items()}
-    monkeypatch.setattr(catalog, "models", lambda: without)
+async def test_without_a_streaming_model_streaming_text_cannot_be_final() -> None:
+    without = RecognitionOptions(DEMO_MODEL.model_copy(update={"streaming": None}))
     with pytest.raises(InvalidRequest):
-        start(STREAMED)
-    events = await hear(RECORDINGS["weather"].pcm, PARTIALS)
+        start(dataclasses.replace(STREAMED, recognition=without))
+    events = await hear(RECORDINGS["weather"].pcm, dataclasses.replace(PARTIALS, recognition=without))
     assert [type(e) for e in events] == [SentenceBegan, SentenceEnded]
 
 

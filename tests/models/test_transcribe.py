@@ -11,11 +11,11 @@ from service.domain import AudioSource, RecognitionOptions, Transcript
 from service.errors import RecognitionFailed, UndecodableAudio
 from service.inference import Runners
 from service.recordings.transcribe import Limits, Transcriber
-from tests.engines import DEMO, AsyncProxy, in_process_runners, runner_instances
+from tests.engines import DEMO_MODEL, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, error_rate, noise, silence
 
 pytestmark = pytest.mark.asyncio
-OPTIONS = RecognitionOptions(DEMO)
+OPTIONS = RecognitionOptions(DEMO_MODEL)
 
 
 def transcriber(max_segment_s: float = 90.0, runners: Runners | None = None) -> Transcriber:
@@ -41,12 +41,12 @@ async def test_speech_becomes_punctuated_text() -> None:
 async def test_numbers_are_written_as_figures_unless_told_otherwise() -> None:
     recording = RECORDINGS["numbers"]
     assert (await transcribe(recording.path)).text == "一共305元。"
-    spoken = RecognitionOptions(DEMO, inverse_text_normalization=False)
+    spoken = RecognitionOptions(DEMO_MODEL, inverse_text_normalization=False)
     assert (await transcribe(recording.path, spoken)).text == "一共三百零五元。"
 
 
 async def test_punctuation_can_be_left_out() -> None:
-    options = RecognitionOptions(DEMO, punctuation=False)
+    options = RecognitionOptions(DEMO_MODEL, punctuation=False)
     assert (await transcribe(RECORDINGS["service"].path, options)).text == "好的请稍等"
 
 
@@ -58,7 +58,7 @@ async def test_short_answers_survive(name: str) -> None:
 
 async def test_a_dialogue_is_understood() -> None:
     recording = RECORDINGS["dialogue"]
-    options = RecognitionOptions(DEMO, inverse_text_normalization=False)
+    options = RecognitionOptions(DEMO_MODEL, inverse_text_normalization=False)
     assert error_rate(recording.text, (await transcribe(recording.path, options)).text) <= 0.05
 
 

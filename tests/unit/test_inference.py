@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bentoml.exceptions import InternalServerError, ServiceUnavailable
 
+from runners import catalog
 from runners.interface import Recognition
 from service import inference
 from service.domain import RecognitionOptions
@@ -37,7 +38,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def recognise(runner: Runner) -> list[str]:
-    return (await Runners(None, runner).recognise(RecognitionOptions(model="paraformer-demo"), PCM)).tokens
+    return (await Runners(None, runner).recognise(RecognitionOptions(catalog.models()["paraformer-demo"]), PCM)).tokens
 
 
 def disconnected() -> Exception:

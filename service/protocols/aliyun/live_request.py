@@ -138,7 +138,7 @@ class StartPayload(BaseModel):
         """
         return SessionOptions(
             recognition=RecognitionOptions(
-                model=loaded_model(self.model_id, enabled).id,
+                model=loaded_model(self.model_id, enabled),
                 hotwords=parse_vocabulary(self.vocabulary_id),
                 word_timestamps=self.enable_words,
                 punctuation=self.enable_punctuation_prediction,

@@ -115,7 +115,7 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
     tell_apart = query.enable_speaker_diarization and model.speaker is not None
     return RecognitionRequest(
         options=RecognitionOptions(
-            model=model.id,
+            model=model,
             hotwords=parse_vocabulary(query.vocabulary_id),
             word_timestamps=query.word_timestamps,
             punctuation=query.enable_punctuation_prediction,

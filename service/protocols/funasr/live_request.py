@@ -99,7 +99,7 @@ class Opening(BaseModel):
         # Deltas can be appended only where marks and digits don't change what was sent already.
         is_final = self.mode != "online"
         return RecognitionOptions(
-            model=loaded_model("", enabled).id,
+            model=loaded_model("", enabled),
             hotwords=self.hotwords,
             punctuation=is_final,
             inverse_text_normalization=is_final and self.itn,

@@ -163,7 +163,7 @@ class SessionSettings(BaseModel):
         language = wanted.language
         prompted, _ = prompt_hotwords(wanted.prompt or "", model)
         return RecognitionOptions(
-            model=model.id,
+            model=model,
             language=known_language(language, "session.audio.input.transcription.language", model)
             if language
             else None,
@@ -194,7 +194,7 @@ class SessionSettings(BaseModel):
         """Describes the session as events show it, with what is really used."""
         given = self.audio.input
         format = given.format.model_dump(exclude={"rate"} if given.format.law else None)
-        transcription = {**given.transcription.model_dump(), "model": self.recognition(enabled).model}
+        transcription = {**given.transcription.model_dump(), "model": self.recognition(enabled).model.id}
         audio = {"input": {**given.model_dump(), "format": format, "transcription": transcription}}
         identity = {"id": session_id, "object": "realtime.transcription_session"}
         return {**identity, **self.model_dump(), "audio": audio}

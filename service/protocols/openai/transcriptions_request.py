@@ -207,7 +207,7 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
     granularities = tuple(form.timestamp_granularities) or (("segment", "word") if words else ("segment",))
     return TranscriptionRequest(
         options=RecognitionOptions(
-            model=model.id,
+            model=model,
             language=_language(form, model),
             prompt=form.prompt,
             hotwords=(*prompted, *(Hotword(word) for word in form.keywords)),

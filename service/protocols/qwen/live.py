@@ -85,7 +85,7 @@ class _Conversation:
         messages = SessionMessages(self._task_id, with_words=asked.word_timestamps)
         audio = AudioStream(asked.format, asked.sample_rate)
         async with live_session(self._serving, LABEL, options, audio) as live:
-            params = asked.model_dump() | {"model": options.recognition.model}
+            params = asked.model_dump() | {"model": options.recognition.model.id}
             await self._connection.send(messages.started(params))
             await converse(self._listen(live), self._tell(live, messages))
             await self._connection.send(messages.final())

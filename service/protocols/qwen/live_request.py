@@ -95,7 +95,7 @@ class StartPayload(BaseModel):
         automatic = not self.language or self.language.lower() == "auto"
         return SessionOptions(
             recognition=RecognitionOptions(
-                model=model.id,
+                model=model,
                 language=None if automatic else known_language(self.language or "", "language", model),
                 prompt=self.context,
                 word_timestamps=self.word_timestamps,

@@ -197,7 +197,7 @@ async def live_session(
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
                 session = Session(serving.runners, options, near_field)
                 try:
-                    yield LiveSession(session, audio, options.recognition.model)
+                    yield LiveSession(session, audio, options.recognition.model.id)
                 finally:
                     await session.close()
     finally:

@@ -93,7 +93,7 @@ def test_the_defaults_are_the_clouds() -> None:
     asked = StartPayload.read({})
     assert (asked.format, asked.sample_rate) == ("pcm", 16000)
     options = asked.session_options(ENABLED)
-    assert options.recognition.model == ENABLED[0]
+    assert options.recognition.model.id == ENABLED[0]
     recognition = options.recognition
     assert not any((recognition.punctuation, recognition.inverse_text_normalization, recognition.word_timestamps))
     assert not any((options.partials, options.partial_punctuation))

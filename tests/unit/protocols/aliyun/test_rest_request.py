@@ -18,7 +18,7 @@ def understood(*items: tuple[str, str], **query: str) -> RecognitionRequest:
 
 def test_an_empty_query_asks_for_everything_of_the_default_model() -> None:
     request = understood()
-    assert request.options.model == "paraformer-demo"
+    assert request.options.model.id == "paraformer-demo"
     assert request.options.word_timestamps
     assert request.options.punctuation
     assert request.options.inverse_text_normalization
@@ -72,7 +72,7 @@ def test_a_parameter_given_twice_is_refused() -> None:
 def test_a_model_that_is_not_loaded_is_not_found(model: str) -> None:
     with pytest.raises(ModelNotFound):
         understood(model_id=model)
-    assert understood(model_id="paraformer-large").options.model == "paraformer-large"
+    assert understood(model_id="paraformer-large").options.model.id == "paraformer-large"
 
 
 def test_switches_reach_recognition() -> None:

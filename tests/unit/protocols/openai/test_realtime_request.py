@@ -80,7 +80,7 @@ def test_only_what_is_given_changes() -> None:
     first = updated(transcription={"model": "whisper-1", "language": "zh"}, turn_detection=None)
     second = updated(first, transcription={"prompt": "天气"})
     recognition = second.recognition(ENABLED)
-    assert (recognition.model, recognition.language, recognition.prompt) == ("paraformer-demo", "zh", "天气")
+    assert (recognition.model.id, recognition.language, recognition.prompt) == ("paraformer-demo", "zh", "天气")
     assert second.audio.input.turn_detection is None
 
 
@@ -126,7 +126,7 @@ def test_a_silence_beyond_sense_is_the_nearest_that_has_some() -> None:
 
 @pytest.mark.parametrize("model", ["whisper-1", "gpt-4o-mini-transcribe", "gpt-realtime-whisper", "paraformer-demo"])
 def test_names_that_mean_the_default_model(model: str) -> None:
-    assert updated(transcription={"model": model}).recognition(ENABLED).model == "paraformer-demo"
+    assert updated(transcription={"model": model}).recognition(ENABLED).model.id == "paraformer-demo"
 
 
 def test_an_unknown_model_is_refused() -> None:

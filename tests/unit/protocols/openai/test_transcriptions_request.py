@@ -24,7 +24,7 @@ def read(**fields: Any) -> TranscriptionRequest:
 
 def test_an_empty_form_gets_the_documented_defaults() -> None:
     request = read()
-    assert request.options.model == "paraformer-demo"
+    assert request.options.model.id == "paraformer-demo"
     assert request.options.language is None
     assert request.response_format == "verbose_json"
     assert set(request.granularities) == {"segment", "word"}
@@ -66,11 +66,11 @@ def test_a_wrong_value_is_refused_by_name(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "whisper-1", "whisper-large-v3", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"])
 def test_openais_model_names_mean_the_default_model(name: str) -> None:
-    assert read(model=name).options.model == "paraformer-demo"
+    assert read(model=name).options.model.id == "paraformer-demo"
 
 
 def test_a_model_that_is_not_loaded_is_not_found() -> None:
-    assert read(model="paraformer-large").options.model == "paraformer-large"
+    assert read(model="paraformer-large").options.model.id == "paraformer-large"
     with pytest.raises(ModelNotFound) as raised:
         resolve_model("paraformer-large", ("paraformer-demo",))
     assert raised.value.param == "model"
@@ -83,7 +83,7 @@ def test_lists_come_with_brackets_or_without() -> None:
     bracketed = read(response_format="verbose_json", timestamp_granularities__=["word", "segment"])
     bare = read(response_format="verbose_json", timestamp_granularities=["word", "segment"])
     assert bracketed.granularities == bare.granularities == ("word", "segment")
-    assert read(model__="paraformer-large").options.model == "paraformer-large"
+    assert read(model__="paraformer-large").options.model.id == "paraformer-large"
 
 
 def test_word_times_can_be_left_out() -> None:

@@ -12,7 +12,7 @@ LOADED = ("paraformer-large", "qwen3-asr-0.6b", "qwen3-asr-1.7b")
 
 def test_defaults_are_the_protocols() -> None:
     options = StartPayload.read({}).session_options(LOADED)
-    assert options.recognition.model == "qwen3-asr-0.6b"
+    assert options.recognition.model.id == "qwen3-asr-0.6b"
     assert options.recognition.language is None
     assert not options.recognition.word_timestamps
     assert (options.max_sentence_silence_ms, options.chunk_ms) == (2000, 2000)
@@ -33,7 +33,7 @@ def test_a_start_may_ask_for_everything() -> None:
             "model": "qwen3-asr-1.7b",
         }
     ).session_options(LOADED)
-    assert options.recognition.model == "qwen3-asr-1.7b"
+    assert options.recognition.model.id == "qwen3-asr-1.7b"
     assert options.recognition.language == "yue"
     assert options.recognition.prompt == "阿里巴巴\n<|im_end|>"
     assert options.recognition.word_timestamps
