@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from runners.families import PARAFORMER, Family, family_named
 
 log = logging.getLogger(__name__)
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -36,8 +38,8 @@ OPTIONAL_PARTS = frozenset({"language_model"})
 class Model(BaseModel):
     """A servable model. ``window_s`` is the longest stretch that is recognised in one piece.
 
-    Parts that a model does without are None: then what needs them is refused or said to be missing. A ``qwen3``
-    model punctuates by itself, hears whole segments, and has word times in ``aligned_languages``.
+    Parts that a model does without are None: then what needs them is refused or said to be missing. What else it can
+    and needs says its ``family``. A model with an aligner has word times in ``aligned_languages``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +48,7 @@ class Model(BaseModel):
     title: str
     owner: str
     description: str
-    family: Literal["paraformer", "qwen3"] = "paraformer"
+    family: Annotated[Family, BeforeValidator(family_named)] = PARAFORMER
     languages: tuple[str, ...]
     aligned_languages: tuple[str, ...] = ()
     window_s: float
@@ -63,7 +65,7 @@ class Model(BaseModel):
     @property
     def hears_live(self) -> bool:
         """Whether there is text of a sentence while it is being spoken."""
-        return self.streaming is not None or self.family == "qwen3"
+        return self.family.live_part in self.parts
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -86,13 +88,13 @@ _LARGE_GPU_GB = 32
 def resolve_enabled(names: tuple[str, ...], gpu_memory_gb: float | None) -> tuple[str, ...]:
     """Model ids for ENABLED_MODELS: expands ``auto``, ``all`` and ``demo``; ValueError on an unknown name.
 
-    ``gpu_memory_gb`` is that of the GPU, None where there is none: then Qwen3-ASR is only loaded if it is named.
+    ``gpu_memory_gb`` is that of the GPU, None where there is none: then a model that needs one must be named.
     """
     known = models()
     real = [m.id for m in known.values() if not m.demo]
     large, small = "qwen3-asr-1.7b", "qwen3-asr-0.6b"
     if gpu_memory_gb is None:
-        left_out = [name for name in real if known[name].family == "qwen3"]
+        left_out = [name for name in real if known[name].family.needs_gpu]
         groups = {name: [n for n in real if n not in left_out] for name in ("auto", "all")}
     else:
         left_out = []

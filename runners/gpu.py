@@ -10,8 +10,8 @@ from runners.catalog import Model
 
 # The driver, the CUDA contexts of several processes, fragmentation.
 _SPARE_GB = 2.0
-# What PyTorch models take with their largest batches.
-_PARAFORMER_GB, _CAMPPLUS_GB = 3.0, 0.5
+# What the speaker model takes with its largest batches.
+_CAMPPLUS_GB = 0.5
 # vLLM: weights with what computing needs beside them, and the least cache that is worth having: 8,192 tokens of one
 # utterance take 0.9 GB in the 1.7B and the 0.6B alike (28 layers, 8 heads of 128, 2 bytes, keys and values).
 _BESIDE_WEIGHTS = 1.15
@@ -51,7 +51,7 @@ def _memory_gb(kind: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Fractions of the GPU's memory that one Qwen3-ASR's engines may take; ``live`` is 0 where it has none."""
+    """Fractions of the GPU's memory that one model's vLLM engines may take; ``live`` is 0 where it has none."""
 
     recogniser: float
     live: float
@@ -62,13 +62,13 @@ def shares(enabled: Sequence[Model], total_gb: float, *, live_engine: bool) -> d
     """How the memory is divided among the enabled models, by id.
 
     Every engine gets its weights and the least cache it works with; what is left goes to the recognisers' caches in
-    equal parts. ``live_engine``: each Qwen3-ASR has a second recogniser for live sessions.
+    equal parts. ``live_engine``: each model on vLLM has a second recogniser for live sessions.
 
     Raises:
         ValueError: they don't fit; the message says what they need.
     """
-    qwen3 = [model for model in enabled if model.family == "qwen3"]
-    others = sum(_PARAFORMER_GB for model in enabled if model.family == "paraformer")
+    on_vllm = [model for model in enabled if model.family.gpu_gb is None]
+    others = sum(model.family.gpu_gb or 0.0 for model in enabled)
     others += sum(_CAMPPLUS_GB for model in enabled if model.speaker is not None)
     recognisers = 2 if live_engine else 1
 
@@ -79,19 +79,19 @@ def shares(enabled: Sequence[Model], total_gb: float, *, live_engine: bool) -> d
         return weights_gb(model.aligner.size_mb) + _ALIGNER_CACHE_GB if model.aligner else 0.0
 
     needed = _SPARE_GB + others
-    needed += sum(recognisers * (weights_gb(m.asr.size_mb) + _LEAST_CACHE_GB) + aligner_gb(m) for m in qwen3)
+    needed += sum(recognisers * (weights_gb(m.asr.size_mb) + _LEAST_CACHE_GB) + aligner_gb(m) for m in on_vllm)
     if needed > total_gb:
         without = " or switch ENABLE_STREAMING_VLLM off" if live_engine else ""
         raise ValueError(
             f"{', '.join(m.id for m in enabled)} need {needed:.1f} GB of GPU memory and there are {total_gb:.1f}: "
             f"name fewer or smaller models in ENABLED_MODELS{without}"
         )
-    cache_gb = min(_MOST_CACHE_GB, _LEAST_CACHE_GB + (total_gb - needed) / max(1, recognisers * len(qwen3)))
+    cache_gb = min(_MOST_CACHE_GB, _LEAST_CACHE_GB + (total_gb - needed) / max(1, recognisers * len(on_vllm)))
     return {
         model.id: Share(
             recogniser=(engine := round((weights_gb(model.asr.size_mb) + cache_gb) / total_gb, 4)),
             live=engine if live_engine else 0.0,
             aligner=round(aligner_gb(model) / total_gb, 4),
         )
-        for model in qwen3
+        for model in on_vllm
     }

@@ -68,9 +68,10 @@ class VadNetwork(bentoml.IODescriptor):
 class RecognitionItem(bentoml.IODescriptor):
     """One utterance to recognise. ``hotwords`` have weights from 1 to 100.
 
-    What Qwen3-ASR alone takes: ``language`` by its own name for it (None: it says what it hears), ``prompt``,
-    ``word_times`` (None are found otherwise), ``draft``, what was probably said (it makes the answer cheaper on a CPU,
-    and never changes it), and ``id``, by which the call can be called off.
+    Of no effect where the family has no use for it: ``language`` by Qwen3-ASR's name for it (None: the model says what
+    it hears), ``prompt``, ``word_times`` (they cost something and are not found otherwise), ``draft``, what was
+    probably said (it makes the answer cheaper on a CPU, and never changes it), and ``id``, by which a recognition can
+    be called off.
     """
 
     model: str

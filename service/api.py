@@ -22,7 +22,7 @@ logs.configure(_settings.log_level, _settings.log_format)
 serving = Serving(_settings)
 app = create_app(serving)
 install()
-_families = {catalog.models()[name].family for name in _settings.enabled_models}
+_needed = {runner for name in _settings.enabled_models for runner in catalog.models()[name].family.runners}
 
 
 # One process: admission control counts in it. It computes little; the runners do.
@@ -43,12 +43,10 @@ class ASRService:
 
     vad = bentoml.depends(VadRunner)
     campplus = bentoml.depends(CampplusRunner)
-    # Only what the enabled models need is started.
-    if "paraformer" in _families:
-        paraformer = bentoml.depends(ParaformerRunner)
-        streaming = bentoml.depends(ParaformerStreamingRunner)
-    if "qwen3" in _families:
-        qwen3 = bentoml.depends(Qwen3Runner)
+    # Only what the enabled models' families need is started.
+    paraformer = bentoml.depends(ParaformerRunner) if "paraformer" in _needed else None
+    streaming = bentoml.depends(ParaformerStreamingRunner) if "streaming" in _needed else None
+    qwen3 = bentoml.depends(Qwen3Runner) if "qwen3" in _needed else None
 
     def __init__(self) -> None:
         start_tracing(_settings.otel_exporter_otlp_endpoint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import time
@@ -18,6 +17,7 @@ from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from numpy.typing import NDArray
 
 from runners.catalog import Model
+from runners.families import FAMILIES, Family
 from runners.interface import (
     DiarizationOptions,
     Embedding,
@@ -54,17 +54,9 @@ _forgotten: set[asyncio.Task[None]] = set()  # a task that nobody holds may be c
 class Runners:
     """The service's side of its runners. Every call but ``stream`` is idempotent."""
 
-    def __init__(
-        self, vad: Any, paraformer: Any = None, campplus: Any = None, *, streaming: Any = None, qwen3: Any = None
-    ) -> None:
-        """Asynchronous proxies of VadRunner, ParaformerRunner, CampplusRunner, ParaformerStreamingRunner and
-        Qwen3Runner; None for what no enabled model needs.
-        """
-        self._vad = vad
-        self._paraformer = paraformer
-        self._campplus = campplus
-        self._streaming = streaming
-        self._qwen3 = qwen3
+    def __init__(self, **proxies: Any) -> None:
+        """Asynchronous proxies of what the enabled models need, by the runners' names: see runners/families.py."""
+        self._proxies = proxies
         self._vad_options: dict[str, VadOptions] = {}
         self._vad_networks: dict[str, VadNetwork] = {}
         self._diarization_options: dict[str, DiarizationOptions] = {}
@@ -76,46 +68,39 @@ class Runners:
 
     async def states(self) -> dict[str, bool]:
         """Whether each runner answers that it is ready, within a few seconds."""
-        proxies = {
-            "vad": self._vad,
-            "paraformer": self._paraformer,
-            "campplus": self._campplus,
-            "streaming": self._streaming,
-            "qwen3": self._qwen3,
-        }
-        known = {name: proxy for name, proxy in proxies.items() if proxy is not None}
-        return dict(zip(known, await asyncio.gather(*map(_is_ready, known.values())), strict=True))
+        answers = await asyncio.gather(*map(_is_ready, self._proxies.values()))
+        return dict(zip(self._proxies, answers, strict=True))
 
     async def vad_options(self, model: Model) -> VadOptions:
         if not self._vad_options:
-            options = await _call("vad", lambda: self._vad.options())
+            options = await _call("vad", lambda: self._proxies["vad"].options())
             self._vad_options = {name: VadOptions.model_validate(value) for name, value in options.items()}
         return self._vad_options[model.id]
 
     async def vad_network(self, model: Model) -> VadNetwork:
         """What scores live audio."""
         if not self._vad_networks:
-            networks = await _call("vad", lambda: self._vad.networks())
+            networks = await _call("vad", lambda: self._proxies["vad"].networks())
             self._vad_networks = {name: VadNetwork.model_validate(value) for name, value in networks.items()}
         return self._vad_networks[model.id]
 
     async def diarization_options(self, model: Model) -> DiarizationOptions:
         if not self._diarization_options:
-            found = await _call("campplus", lambda: self._campplus.options())
+            found = await _call("campplus", lambda: self._proxies["campplus"].options())
             self._diarization_options = {m: DiarizationOptions.model_validate(value) for m, value in found.items()}
         return self._diarization_options[model.id]
 
     async def device(self) -> str:
         """Where the recogniser computes: `cpu` or `cuda`."""
         if not self._device:
-            name, recogniser = ("qwen3", self._qwen3) if self._paraformer is None else ("paraformer", self._paraformer)
-            self._device = await _call(name, lambda: recogniser.device())
+            name = next(family.runner for family in FAMILIES.values() if family.runner in self._proxies)
+            self._device = await _call(name, lambda: self._proxies[name].device())
         return self._device
 
     async def silence_scores(self, block: VadBlock) -> NDArray[np.float32]:
         """Probability of silence in each 10 ms frame of a block."""
         with observability.timed("vad"):
-            results = await _call("vad", lambda: self._vad.score([block]))
+            results = await _call("vad", lambda: self._proxies["vad"].score([block]))
         return np.asarray(results[0], np.float32)
 
     async def recognise(
@@ -123,57 +108,47 @@ class Runners:
     ) -> Recognition:
         """Tokens of an utterance. An utterance that fails is retried once, alone, before RecognitionFailed.
 
-        Paraformer's words always have times; Qwen3-ASR's cost something and come with ``word_times``. It hears
-        what was heard before, given as a ``draft``, faster.
+        Where a model's word times cost something, they come with ``word_times`` alone. A recogniser may hear what was
+        heard before, given as a ``draft``, faster.
         """
-        hotwords = {word.text: word.weight for word in options.hotwords}
         family = options.model.family
-        if family == "qwen3":
-            call = functools.partial(self._recognise_with_qwen3, options, pcm, hotwords, word_times, draft)
-        else:
-            item = RecognitionItem(model=options.model.id, pcm=pcm, hotwords=hotwords)
-            call = functools.partial(self._recognise_with_paraformer, item)
-        with observability.timed("recognise"):
-            for _ in range(2):
-                result = Recognition.model_validate(await call())
-                if result.error is None:
-                    observability.batch_size.labels(family).observe(result.batch_size)
-                    return result
-        log.error("an utterance of %.1f s failed twice: %s", len(pcm) / 16_000, result.error)
-        raise RecognitionFailed("recognition of a segment failed twice; nothing of the transcript is returned")
-
-    async def _recognise_with_paraformer(self, item: RecognitionItem) -> Any:
-        return (await _call("paraformer", lambda: self._paraformer.recognise([item])))[0]
-
-    async def _recognise_with_qwen3(
-        self, options: RecognitionOptions, pcm: Pcm, hotwords: dict[str, int], word_times: bool, draft: str
-    ) -> Any:
         item = RecognitionItem(
             model=options.model.id,
             pcm=pcm,
-            hotwords=hotwords,
+            hotwords={word.text: word.weight for word in options.hotwords},
             language=language_name(options.language) if options.language else None,
             prompt=options.prompt,
             word_times=word_times,
             draft=draft,
             id=uuid.uuid4().hex,
         )
+        with observability.timed("recognise"):
+            for _ in range(2):
+                result = Recognition.model_validate(await self._recognise(family, item))
+                if result.error is None:
+                    observability.batch_size.labels(family.runner).observe(result.batch_size)
+                    return result
+        log.error("an utterance of %.1f s failed twice: %s", len(pcm) / 16_000, result.error)
+        raise RecognitionFailed("recognition of a segment failed twice; nothing of the transcript is returned")
+
+    async def _recognise(self, family: Family, item: RecognitionItem) -> Any:
         try:
-            return await _call("qwen3", lambda: self._qwen3.recognise(item))
+            return (await _call(family.runner, lambda: self._proxies[family.runner].recognise([item])))[0]
         except asyncio.CancelledError:  # the client has gone: so should the work
-            _forgotten.add(task := asyncio.create_task(self._give_up(item.id)))
-            task.add_done_callback(_forgotten.discard)
+            if family.cancellable:
+                _forgotten.add(task := asyncio.create_task(self._give_up(family.runner, item.id)))
+                task.add_done_callback(_forgotten.discard)
             raise
 
-    async def _give_up(self, recognition: str) -> None:
+    async def _give_up(self, runner: str, recognition: str) -> None:
         with suppress(SentenceLost, RecognitionFailed):
-            await _call_once("qwen3", lambda: self._qwen3.cancel([recognition]))
+            await _call_once(runner, lambda: self._proxies[runner].cancel([recognition]))
 
     async def embed(self, model: Model, pcm: Pcm) -> Embedding:
         """The voice in every window of an utterance; no windows where too little speech tells one."""
         item = EmbeddingItem(model=model.id, pcm=pcm)
         with observability.timed("embed"):
-            results = await _call("campplus", lambda: self._campplus.embed([item]))
+            results = await _call("campplus", lambda: self._proxies["campplus"].embed([item]))
         result: Embedding = Embedding.model_validate(results[0])
         if result.error is not None:
             log.error("the voices of an utterance of %.1f s failed: %s", len(pcm) / 16_000, result.error)
@@ -182,9 +157,10 @@ class Runners:
 
     async def punctuate(self, model: Model, tokens: Sequence[str]) -> list[str]:
         """The mark that follows each token."""
+        runner = model.family.punctuation_runner
         item = PunctuationItem(model=model.id, tokens=list(tokens))
         with observability.timed("punctuate"):
-            results = await _call("paraformer", lambda: self._paraformer.punctuate([item]))
+            results = await _call(runner, lambda: self._proxies[runner].punctuate([item]))
         result = Punctuation.model_validate(results[0])
         if result.error is not None:
             raise RecognitionFailed("punctuation of a segment failed")
@@ -197,7 +173,8 @@ class Runners:
         the connection broke (the audio may or may not have been recognised: never sent twice), and
         RecognitionFailed, which ends the session as well.
         """
-        runner, proxy = self._live_runner(model)
+        runner = model.family.live_runner
+        proxy = self._proxies[runner]
         with observability.timed("stream"):
             if item.is_first:  # starts anew wherever it is sent again
                 results = await _call(runner, lambda: proxy.step([item]))
@@ -213,16 +190,11 @@ class Runners:
             observability.batch_size.labels(runner).observe(result.batch_size)
         return result
 
-    def _live_runner(self, model: Model) -> tuple[str, Any]:
-        if model.family == "qwen3":
-            return "qwen3", self._qwen3
-        return "streaming", self._streaming
-
     async def close_stream(self, model: Model, session: str) -> None:
         """Frees a session that ends without ``is_last``. Where the runner is away, it is gone already."""
-        runner, proxy = self._live_runner(model)
+        runner = model.family.live_runner
         try:
-            await _call_once(runner, lambda: proxy.free([session]))
+            await _call_once(runner, lambda: self._proxies[runner].free([session]))
         except SentenceLost:
             log.debug("a session was lost before it was closed")
 
@@ -279,9 +251,10 @@ async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
 
 
 def proxies(service: Any) -> Runners:
-    """Runners of a BentoML service instance that declares them as dependencies."""
-    names = ("vad", "paraformer", "campplus", "streaming", "qwen3")
-    found = {name: getattr(service, name).to_async for name in names if hasattr(service, name)}
+    """Runners of a BentoML service instance that declares them as dependencies; what no model needs is None there."""
+    names = dict.fromkeys(["vad", "campplus", *(name for family in FAMILIES.values() for name in family.runners)])
+    declared = {name: getattr(service, name) for name in names}
+    found = {name: dependency.to_async for name, dependency in declared.items() if dependency is not None}
     for proxy in found.values():
         connections.watch(proxy)
     return Runners(**found)

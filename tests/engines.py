@@ -65,4 +65,4 @@ class LateQwen3:
 
 def in_process_runners() -> Runners:
     vad, paraformer, campplus, streaming = map(AsyncProxy, runner_instances())
-    return Runners(vad, paraformer, campplus, streaming=streaming, qwen3=LateQwen3())
+    return Runners(vad=vad, paraformer=paraformer, campplus=campplus, streaming=streaming, qwen3=LateQwen3())

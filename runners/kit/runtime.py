@@ -41,12 +41,19 @@ def fix_media_types(service: Any) -> None:
         method.output_spec.media_type = method.output_spec.mime_type()
 
 
+def enabled_models(runner: str | None = None) -> list[catalog.Model]:
+    """The models to serve; those whose utterances ``runner`` recognises, if one is named."""
+    enabled = [catalog.models()[name] for name in settings().enabled_models]
+    return [model for model in enabled if runner is None or model.family.runner == runner]
+
+
 class Engines:
     """One FunASR engine for each enabled model that has the part, loaded at construction. Engines are not
     thread-safe: a lock guards them where BentoML's one thread per worker doesn't (in-process tests).
     """
 
-    def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any]) -> None:
+    def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any], *, runner: str | None = None) -> None:
+        """``runner``: see :func:`enabled_models`; a part that every family has needs it."""
         import torch
 
         from runners.kit.funasr_models import ModelDirectory
@@ -56,14 +63,13 @@ class Engines:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._lock = threading.Lock()
         self._engines: dict[str, Any] = {}
-        for model_id in settings().enabled_models:
-            model = catalog.models()[model_id]
-            if part not in model.parts or (part == "asr" and model.family == "qwen3"):
+        for model in enabled_models(runner):
+            if part not in model.parts:
                 continue
             started = time.monotonic()
             path = store.find_part(model, part, settings())
-            self._engines[model_id] = make(ModelDirectory.read(path), self.device)
-            log.info("%s %s: loaded on %s in %.1f s", model_id, part, self.device, time.monotonic() - started)
+            self._engines[model.id] = make(ModelDirectory.read(path), self.device)
+            log.info("%s %s: loaded on %s in %.1f s", model.id, part, self.device, time.monotonic() - started)
 
     def get(self, model_id: str) -> Any:
         return self._engines[model_id]

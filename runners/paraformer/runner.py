@@ -33,7 +33,7 @@ class ParaformerRunner:
         def make(directory: ModelDirectory, device: str) -> ParaformerEngine:
             return ParaformerEngine(directory, batch_size=size, device=device, precision=precision)
 
-        self._recognisers = Engines("asr", make)
+        self._recognisers = Engines("asr", make, runner="paraformer")
         for model_id, engine in self._recognisers.items():
             engine.language_model = _language_model(model_id)
         self._punctuators = Engines(

@@ -15,7 +15,7 @@ import bentoml
 from runners import catalog, gpu, logs, store
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, fix_media_types, settings
+from runners.kit.runtime import RUNNER_CONFIG, enabled_models, fix_media_types, settings
 from runners.languages import language_name
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ class Qwen3Runner:
         logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        enabled = [catalog.models()[name] for name in settings().enabled_models]
-        self._engines = {model.id: self._load(model) for model in enabled if model.family == "qwen3"}
+        self._engines = {model.id: self._load(model) for model in enabled_models("qwen3")}
         self._calls: dict[str, asyncio.Task[Any]] = {}
         self._ending = False
         outlive_service()
@@ -69,21 +68,20 @@ class Qwen3Runner:
         """The backend, and with ENABLE_STREAMING_VLLM one more for live sessions, which offline work cannot slow."""
         from runners.qwen3.vllm_backend import VllmBackend
 
-        enabled = [catalog.models()[name] for name in settings().enabled_models]
         live_engine = settings().enable_streaming_vllm
-        share = gpu.shares(enabled, gpu.memory_gb() or 0.0, live_engine=live_engine)[model.id]
+        share = gpu.shares(enabled_models(), gpu.memory_gb() or 0.0, live_engine=live_engine)[model.id]
         backend = VllmBackend(recogniser, aligner, recogniser_share=share.recogniser, aligner_share=share.aligner)
         return backend, VllmBackend(recogniser, None, recogniser_share=share.live) if live_engine else None
 
     @bentoml.api
-    async def recognise(self, item: RecognitionItem) -> Recognition:
-        """One utterance's words; those of other calls are computed with it. ``cancel`` gives it up."""
+    async def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:
+        """The words of each utterance; those of other calls are computed with them. ``cancel`` gives one up."""
+        return list(await asyncio.gather(*(self._cancellable(item.id, self._recognise(item)) for item in items)))
+
+    async def _recognise(self, item: RecognitionItem) -> Recognition:
         engine = self._engines.get(item.model)
         if engine is None:
             return Recognition(error=f"{item.model} is not loaded in this runner")
-        return await self._cancellable(item.id, self._recognise(engine, item))
-
-    async def _recognise(self, engine: Qwen3Engine, item: RecognitionItem) -> Recognition:
         with logs.for_requests([item.request_id]):
             try:
                 return await engine.recognise(item)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runners.catalog import Model
 from runners.interface import Recognition, StreamingItem, StreamingResult
 from runners.languages import language_code, language_name
 from service.audio.spans import SAMPLES_PER_MS
@@ -155,14 +156,15 @@ class StreamedText:
 
     def _understand(self, result: StreamingResult) -> None:
         time_ms = self._start_ms + self._sent_samples // SAMPLES_PER_MS
-        language = self._options.recognition.language or language_code(result.language) or ""
-        partial = Partial(time_ms, tuple(_words(result, self._start_ms, time_ms)), language)
+        asked = self._options.recognition
+        language = asked.language or language_code(result.language) or ""
+        partial = Partial(time_ms, tuple(_words(result, asked.model, self._start_ms, time_ms)), language)
         if partial.words != self._partial.words:
             self._partial = partial
             self._on_change()
 
 
-def _words(result: StreamingResult, start_ms: int, end_ms: int) -> list[Word]:
+def _words(result: StreamingResult, model: Model, start_ms: int, end_ms: int) -> list[Word]:
     count = len(result.tokens)
     positions = list(range(count))  # in place of ids: a word says which of the marks is its own
     recognition = Recognition(
@@ -175,5 +177,5 @@ def _words(result: StreamingResult, start_ms: int, end_ms: int) -> list[Word]:
     marks = result.marks or [""] * count
     return [
         dataclasses.replace(word, punctuation=marks[word.token_ids[-1]], logprob=None, token_ids=())
-        for word in words_of(recognition, start_ms, end_ms)
+        for word in words_of(recognition, model, start_ms, end_ms)
     ]

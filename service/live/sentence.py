@@ -150,7 +150,7 @@ class Sentence:
         words = [
             word
             for piece, result in zip(pieces, recognised, strict=True)
-            for word in words_of(result, piece.start_ms, piece.end_ms)
+            for word in words_of(result, recognition.model, piece.start_ms, piece.end_ms)
         ]
         return words, next((code for r in recognised if (code := language_code(r.language))), "")
 

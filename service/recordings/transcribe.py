@@ -224,7 +224,7 @@ class Transcription:
         heard: collections.Counter[str] = collections.Counter()
         for found in group:
             recognition = await found.recognition
-            words += words_of(recognition, found.span.start_ms, found.span.end_ms)
+            words += words_of(recognition, self._model, found.span.start_ms, found.span.end_ms)
             heard[language_code(recognition.language) or ""] += sum(map(len, recognition.tokens))
             self._ignored_hotwords.update(dict.fromkeys(recognition.ignored_hotwords))
         self._heard += heard

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from runners import catalog
+from runners.catalog import Model
 from runners.interface import Recognition
 from service.domain import Word
 
-_SPECIAL = {"<s>", "</s>", "<unk>", "<blank>", "<OOV>"}
 _CONTINUED = "@@"
 _MOST_NAMED = 20  # of words in a warning, which may be a header; and the most characters of each
 
 
-def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]:
-    """Words of an utterance that lies from ``start_ms`` to ``end_ms`` of the file, in order of time."""
+def words_of(recognition: Recognition, model: Model, start_ms: int, end_ms: int) -> list[Word]:
+    """The words that ``model`` found in an utterance from ``start_ms`` to ``end_ms`` of the file, in order of time."""
     words: list[Word] = []
     text, first_ms, logprob, ids = "", 0, 0.0, []
     for token, mark, token_id, begins, ends, token_logprob in zip(
@@ -27,7 +26,7 @@ def words_of(recognition: Recognition, start_ms: int, end_ms: int) -> list[Word]
         recognition.logprobs,
         strict=True,
     ):
-        if token in _SPECIAL:
+        if token in model.family.special_tokens:
             continue
         if not text:
             first_ms = begins
@@ -53,7 +52,7 @@ def ignored_hotword_warnings(hotwords: Sequence[str], model: str) -> tuple[str, 
     return (f"Hotwords had no effect, as {model} cannot write them: {named}{others}.",)
 
 
-def untimed_warnings(language: str, model: catalog.Model) -> tuple[str, ...]:
+def untimed_warnings(language: str, model: Model) -> tuple[str, ...]:
     """What to tell a client whose words have no times, because the model finds none in their language."""
     known = ", ".join(model.aligned_languages)
     return (f"There are no word times: {model.id} finds them in {known}, not in {language or 'this language'}.",)

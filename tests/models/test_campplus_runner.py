@@ -47,7 +47,7 @@ def test_a_failing_item_fails_alone(failing: Any) -> None:
 @pytest.mark.asyncio
 async def test_the_service_hears_of_a_failure(failing: Any) -> None:
     with pytest.raises(RecognitionFailed):
-        await Runners(None, None, AsyncProxy(failing)).embed(DEMO_MODEL, BROKEN)
+        await Runners(campplus=AsyncProxy(failing)).embed(DEMO_MODEL, BROKEN)
 
 
 @pytest.mark.asyncio

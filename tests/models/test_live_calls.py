@@ -47,25 +47,25 @@ def item(session: str = "s", samples: int = 1600, **options: Any) -> StreamingIt
 async def test_an_item_whose_connection_broke_is_not_sent_again() -> None:
     runner = Runner(aiohttp.ServerDisconnectedError())
     with pytest.raises(SentenceLost):
-        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item())
+        await Runners(streaming=runner).stream(DEMO_MODEL, item())
     assert runner.calls == 1
 
 
 async def test_a_first_item_waits_for_a_runner_that_restarts() -> None:
     runner = Runner(aiohttp.ServerDisconnectedError())
-    result = await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item(is_first=True))
+    result = await Runners(streaming=runner).stream(DEMO_MODEL, item(is_first=True))
     assert result.tokens == ["好"]
 
 
 async def test_a_first_item_that_kills_its_runner_twice_is_not_tried_again() -> None:
     runner = Runner(*[aiohttp.ServerDisconnectedError()] * 2)
     with pytest.raises(NotReady):
-        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item(is_first=True))
+        await Runners(streaming=runner).stream(DEMO_MODEL, item(is_first=True))
 
 
 async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
     with pytest.raises(SentenceLost):
-        await Runners(None, None, streaming=Runner(answer=StreamingResult(lost=True))).stream(DEMO_MODEL, item())
+        await Runners(streaming=Runner(answer=StreamingResult(lost=True))).stream(DEMO_MODEL, item())
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ async def test_a_runner_that_knows_no_such_session_has_lost_it() -> None:
 )
 async def test_a_failing_item_fails_its_sentence(runner: Runner) -> None:
     with pytest.raises(RecognitionFailed):
-        await Runners(None, None, streaming=runner).stream(DEMO_MODEL, item())
+        await Runners(streaming=runner).stream(DEMO_MODEL, item())
     assert runner.calls == 1
 
 
 async def test_closing_a_session_of_a_runner_that_is_away_is_no_failure() -> None:
-    await Runners(None, None, streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO_MODEL, "s")
+    await Runners(streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO_MODEL, "s")
 
 
 async def test_a_sentence_is_recognised_as_it_comes() -> None:

@@ -42,7 +42,12 @@ SPOKEN = RecognitionOptions(DEMO_MODEL, inverse_text_normalization=False)
 
 def runners_with(*, vad: Any = None, paraformer: Any = None, streaming: Any = None) -> Runners:
     instances = [AsyncProxy(r) for r in runner_instances()]
-    return Runners(vad or instances[0], paraformer or instances[1], instances[2], streaming=streaming or instances[3])
+    return Runners(
+        vad=vad or instances[0],
+        paraformer=paraformer or instances[1],
+        campplus=instances[2],
+        streaming=streaming or instances[3],
+    )
 
 
 def start(

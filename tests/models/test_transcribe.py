@@ -143,7 +143,7 @@ class FailingRecogniser(AsyncProxy):
 
 
 async def test_an_utterance_that_fails_once_is_recognised_the_second_time() -> None:
-    runners = Runners(AsyncProxy(runner_instances()[0]), FailingRecogniser(1))
+    runners = Runners(vad=AsyncProxy(runner_instances()[0]), paraformer=FailingRecogniser(1))
     transcript = (
         await transcriber(runners=runners).start(AudioSource(str(RECORDINGS["weather"].path)), OPTIONS).finish()
     )
@@ -151,7 +151,7 @@ async def test_an_utterance_that_fails_once_is_recognised_the_second_time() -> N
 
 
 async def test_an_utterance_that_fails_twice_fails_the_request() -> None:
-    runners = Runners(AsyncProxy(runner_instances()[0]), FailingRecogniser(1000))
+    runners = Runners(vad=AsyncProxy(runner_instances()[0]), paraformer=FailingRecogniser(1000))
     transcription = transcriber(runners=runners).start(AudioSource(str(RECORDINGS["dialogue"].path)), OPTIONS)
     with pytest.raises(RecognitionFailed):
         await transcription.finish()

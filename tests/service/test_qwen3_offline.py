@@ -35,9 +35,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RecognitionItem]:
     items: list[RecognitionItem] = []
     recognise = qwen3_runner().recognise
 
-    async def noting(item: RecognitionItem) -> Recognition:
-        items.append(item)
-        return await recognise(item)
+    async def noting(given: list[RecognitionItem]) -> list[Recognition]:
+        items.extend(given)
+        return await recognise(given)
 
     monkeypatch.setattr(qwen3_runner(), "recognise", noting)
     return items
@@ -158,7 +158,7 @@ def test_when_its_engine_dies_the_runner_says_so_once_and_ends(monkeypatch: pyte
     monkeypatch.setitem(qwen3_runner()._engines, QWEN3_DEMO, DeadEngine())
     monkeypatch.setattr(qwen3_runner(), "_ending", False)
     for _ in range(2):
-        result = asyncio.run(qwen3_runner().recognise(RecognitionItem(model=QWEN3_DEMO, pcm=silence(1.0))))
+        (result,) = asyncio.run(qwen3_runner().recognise([RecognitionItem(model=QWEN3_DEMO, pcm=silence(1.0))]))
         assert "EngineCore died" in (result.error or "")
     assert not asyncio.run(qwen3_runner().__is_ready__())
     assert signals == [signal.SIGINT]
@@ -172,3 +172,30 @@ def test_an_engine_that_dies_while_nothing_is_asked_ends_the_runner_too(monkeypa
     monkeypatch.setitem(qwen3_runner()._engines, QWEN3_DEMO, DeadEngine())
     assert not asyncio.run(qwen3_runner().__is_ready__())
     assert signals == [signal.SIGINT]
+
+
+class HalfDeafEngine:
+    """An engine that answers with the prompt, and never where there is none."""
+
+    def __init__(self) -> None:
+        self.waiting = asyncio.Event()
+
+    async def recognise(self, item: RecognitionItem) -> Recognition:
+        if not item.prompt:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        return Recognition(tokens=[item.prompt])
+
+
+def test_one_utterance_of_a_call_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def call() -> list[Recognition]:
+        engine = HalfDeafEngine()
+        monkeypatch.setitem(qwen3_runner()._engines, QWEN3_DEMO, engine)
+        items = [RecognitionItem(model=QWEN3_DEMO, pcm=silence(1.0), prompt=text, id=text) for text in ("好", "")]
+        asked = asyncio.create_task(qwen3_runner().recognise(items))
+        await asyncio.wait_for(engine.waiting.wait(), 60)
+        await qwen3_runner().cancel([""])
+        return await asyncio.wait_for(asked, 60)
+
+    heard, given_up = asyncio.run(call())
+    assert (heard.tokens, heard.error, given_up.error) == (["好"], None, "called off")

@@ -1,5 +1,6 @@
 """Runner calls survive a runner's restart, and give up with an honest error."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -38,7 +39,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def recognise(runner: Runner) -> list[str]:
-    return (await Runners(None, runner).recognise(RecognitionOptions(catalog.models()["paraformer-demo"]), PCM)).tokens
+    options = RecognitionOptions(catalog.models()["paraformer-demo"])
+    return (await Runners(paraformer=runner).recognise(options, PCM)).tokens
 
 
 def disconnected() -> Exception:
@@ -75,3 +77,34 @@ async def test_a_failure_inside_the_runner_is_not_repeated() -> None:
     with pytest.raises(RecognitionFailed):
         await recognise(runner)
     assert runner.calls == 1
+
+
+class SlowRunner:
+    """Never answers; notes what is given up."""
+
+    def __init__(self) -> None:
+        self.waiting = asyncio.Event()
+        self.asked: list[str] = []
+        self.given_up: list[str] = []
+
+    async def recognise(self, items: list[Any]) -> list[Recognition]:
+        self.asked += [item.id for item in items]
+        self.waiting.set()
+        await asyncio.Event().wait()
+        return []
+
+    async def cancel(self, ids: list[str]) -> None:
+        self.given_up += ids
+
+
+@pytest.mark.parametrize("model", ["paraformer-demo", "qwen3-asr-demo"])
+async def test_a_caller_that_leaves_gives_its_utterance_up_where_the_family_can(model: str) -> None:
+    runner, wanted = SlowRunner(), catalog.models()[model]
+    runners = Runners(**{wanted.family.runner: runner})
+    call = asyncio.create_task(runners.recognise(RecognitionOptions(wanted), PCM))
+    await asyncio.wait_for(runner.waiting.wait(), 60)
+    call.cancel()
+    await asyncio.wait([call])
+    await asyncio.gather(*inference._forgotten)
+    assert call.cancelled()
+    assert runner.given_up == (runner.asked if wanted.family.cancellable else [])

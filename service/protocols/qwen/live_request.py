@@ -91,7 +91,7 @@ class StartPayload(BaseModel):
             ModelNotFound: no such Qwen3-ASR is loaded.
             InvalidRequest: the model doesn't know the language.
         """
-        model = _qwen3_model(self.model, enabled)
+        model = _model_that_rolls_back(self.model, enabled)
         automatic = not self.language or self.language.lower() == "auto"
         return SessionOptions(
             recognition=RecognitionOptions(
@@ -108,8 +108,8 @@ class StartPayload(BaseModel):
         )
 
 
-def _qwen3_model(name: str, enabled: Sequence[str]) -> catalog.Model:
-    loaded = [model for model in enabled if catalog.models()[model].family == "qwen3"]
+def _model_that_rolls_back(name: str, enabled: Sequence[str]) -> catalog.Model:
+    loaded = [model for model in enabled if catalog.models()[model].family.rolls_back]
     if not loaded:
         raise ModelNotFound(
             f"This path needs a Qwen3-ASR, and none is loaded; loaded: {', '.join(enabled)}.", param="model"

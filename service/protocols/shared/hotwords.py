@@ -49,12 +49,12 @@ def refuse_too_many(hotwords: Sequence[Hotword], param: str) -> None:
 def prompt_hotwords(prompt: str, model: catalog.Model) -> tuple[tuple[Hotword, ...], tuple[str, ...]]:
     """Returns (the words of a prompt, what of it is no word): sentences and single characters make no hotwords.
 
-    Qwen3-ASR reads the prompt as it is, so that nothing of it is left to prefer; Paraformer can only prefer its words.
+    Of a prompt that the model reads as it is, nothing is left to prefer; other models can only prefer its words.
 
     Raises:
         InvalidRequest: there are too many words.
     """
-    if model.family == "qwen3":
+    if model.family.reads_prompts:
         return (), ()
     parts = dict.fromkeys(part for part in _BETWEEN_WORDS.split(prompt) if part)
     words = [p for p in parts if len(p) in (_PROMPT_LATIN_CHARACTERS if p.isascii() else _PROMPT_WORD_CHARACTERS)]

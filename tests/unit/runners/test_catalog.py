@@ -1,10 +1,13 @@
 """Which models ENABLED_MODELS means, on which machine."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
-from runners.catalog import models, resolve_enabled
+from runners.catalog import PROJECT_ROOT, Model, models, resolve_enabled
+from runners.families import QWEN3
 
 LARGE, SMALL, PARAFORMER = "qwen3-asr-1.7b", "qwen3-asr-0.6b", "paraformer-large"
 
@@ -26,7 +29,7 @@ def test_auto_follows_the_gpus_memory(gpu_memory_gb: float | None, enabled: tupl
 def test_all_is_every_real_model_but_without_a_gpu_no_qwen3() -> None:
     on_gpu, on_cpu = resolve_enabled(("all",), 24), resolve_enabled(("all",), None)
     assert set(on_gpu) == {m.id for m in models().values() if not m.demo}
-    assert set(on_cpu) == {name for name in on_gpu if models()[name].family != "qwen3"}
+    assert set(on_cpu) == {name for name in on_gpu if models()[name].family is not QWEN3}
 
 
 @pytest.mark.parametrize("name", ["auto", "all"])
@@ -55,3 +58,21 @@ def test_demo_models_are_in_demo_only() -> None:
     demo = set(resolve_enabled(("demo",), 80))
     assert demo == {m.id for m in models().values() if m.demo}
     assert not demo & set(resolve_enabled(("all",), 80))
+
+
+def test_a_model_of_no_known_family_is_refused() -> None:
+    entry = models()[LARGE].model_dump() | {"family": "whisper"}
+    with pytest.raises(ValueError, match=r"'whisper' is no family; known: paraformer, qwen3"):
+        Model.model_validate(entry)
+
+
+def test_a_model_hears_live_where_it_has_its_familys_part_for_it() -> None:
+    assert all(model.hears_live for model in models().values())
+    assert not models()[PARAFORMER].model_copy(update={"streaming": None}).hears_live
+
+
+def test_what_the_models_can_is_known_without_loading_what_runs_them() -> None:
+    """The service and the launcher ask; a heavy import would cost each of their processes seconds."""
+    code = "import sys, runners.catalog; print(*{'torch', 'vllm', 'funasr', 'transformers'} & set(sys.modules))"
+    asked = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == ""
