@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.domain import Word
 from service.errors import ServiceError
@@ -55,3 +55,16 @@ class SessionFailed:
 
 
 Event = SentenceBegan | PartialChanged | SentenceEnded | SessionFailed
+
+
+def moved(event: Event, sentences: int, ms: int) -> Event:
+    """Returns the event as it is where ``sentences`` and ``ms`` of audio came before the session."""
+    if isinstance(event, SessionFailed) or not (sentences or ms):
+        return event
+    index = event.index + sentences
+    if isinstance(event, SentenceBegan):
+        return replace(event, index=index, begin_ms=event.begin_ms + ms)
+    words = tuple(replace(w, start_s=w.start_s + ms / 1000, end_s=w.end_s + ms / 1000) for w in event.words)
+    if isinstance(event, PartialChanged):
+        return replace(event, index=index, time_ms=event.time_ms + ms, words=words)
+    return replace(event, index=index, begin_ms=event.begin_ms + ms, end_ms=event.end_ms + ms, words=words)

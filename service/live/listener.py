@@ -53,6 +53,7 @@ class Listener:
         self._tape = Tape()
         self._scored_frames = 0
         self._block_end = 0  # sample up to which audio has been scored, or looked at
+        self._finder: SentenceFinder | None = None
         self._finished = False
         self._stopped = False
         self._arrived = asyncio.Event()
@@ -92,7 +93,10 @@ class Listener:
         if self._options.speech_noise_threshold is not None:
             vad = vad.model_copy(update={"speech_noise_thres": self._options.speech_noise_threshold})
         scorer = StreamingVad(await self._runners.vad_network(self._options.recognition.model))
-        finder = SentenceFinder(vad, self._gate, self._tape, self._options.max_sentence_silence_ms)
+        options = self._options
+        finder = self._finder = SentenceFinder(
+            vad, self._gate, self._tape, options.max_sentence_silence_ms, options.longest_sentence_ms
+        )
         is_last = False
         while not is_last:
             start = self._block_end
@@ -102,6 +106,10 @@ class Listener:
             yield Heard(self._follow(finder, silence, is_last=is_last), end // SAMPLES_PER_MS)
             self._tape.forget_before(min(finder.needed_ms * SAMPLES_PER_MS, self._scored_frames * _FRAME_SAMPLES))
             await asyncio.sleep(0)  # the turn of the other sessions
+
+    def cut(self, span: Span) -> list[Change]:
+        """Ends the open sentence within ``span``, at the quietest place; no changes where that can't be."""
+        return [] if self._finder is None else list(self._finder.cut(span.start_ms, span.end_ms))
 
     def read(self, span: Span) -> Pcm:
         """The audio of the open sentence, or of the one that the latest changes closed."""

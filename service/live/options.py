@@ -17,6 +17,8 @@ class SessionOptions:
     less for speech; None: the model's own. ``chunk_ms``: how much more a recogniser hears between two partials;
     of Qwen3-ASR, whose partials begin with what the ones before agreed on, ``unfixed_chunks`` are free of that, and
     the last ``unfixed_tokens`` of each may always change.
+    ``longest_sentence_ms``: a sentence without a pause is cut there at the latest, at its quietest place;
+    ``ends_at_marks``: it ends already where the partial text's punctuation is sure that a sentence has ended.
     """
 
     recognition: RecognitionOptions
@@ -28,6 +30,8 @@ class SessionOptions:
     chunk_ms: int = 600
     unfixed_chunks: int = 2
     unfixed_tokens: int = 5
+    longest_sentence_ms: int = 30_000
+    ends_at_marks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

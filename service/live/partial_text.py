@@ -146,7 +146,7 @@ class StreamedText:
             pcm=pcm,
             is_first=is_first,
             is_last=is_last,
-            punctuate=self._options.partial_punctuation,
+            punctuate=self._options.partial_punctuation or self._options.ends_at_marks,
             hotwords={word.text: word.weight for word in asked.hotwords},
             language=language_name(asked.language) if asked.language else None,
             prompt=asked.prompt,

@@ -17,10 +17,13 @@ from service.live.options import SessionOptions
 from service.live.partial_text import Partial, StreamedText
 from service.live.sentence_finder import Closed, EndReason
 from service.text import finish as text
-from service.text.words import words_of
+from service.text.words import with_marks, words_of
 
 # What is too short to be proven by its length is speech if the recogniser thinks so, rather than not.
 _SURE_LOGPROB = math.log(0.5)
+# Marks that end a sentence, and how many words make it one, and make it a sure one.
+_SENTENCE_MARKS = frozenset("。？！")
+_WORDS_BEFORE_MARK, _WORDS_AFTER_MARK = 4, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Sentence:
         self._news = asyncio.Event()
         self._final: asyncio.Task[_Final] | None = None
         self._stream: StreamedText | None = None
+        self.ignored_hotwords: dict[str, None] = {}  # in order
         if streamed:
             self._stream = StreamedText(
                 runners,
@@ -64,6 +68,23 @@ class Sentence:
         """What is heard is speech that began at ``begin_ms``."""
         self._begin_ms = begin_ms
         self._news.set()
+
+    @property
+    def sure_end(self) -> Span | None:
+        """Returns where the partial text is sure that the sentence has ended; None where it is not.
+
+        A mark is sure once so much was said after it that the punctuation would have taken it back.
+        """
+        if self._stream is None:
+            return None
+        words = self._stream.partial.words
+        for i in range(_WORDS_BEFORE_MARK - 1, len(words) - _WORDS_AFTER_MARK):
+            if words[i].punctuation in _SENTENCE_MARKS:
+                last, following = words[i], words[i + 1]
+                return Span(
+                    round(500 * (last.start_s + last.end_s)), round(500 * (following.start_s + following.end_s))
+                )
+        return None
 
     def end(self, closed: Closed, pcm: Pcm) -> None:
         """Nothing more comes. ``pcm`` is the audio of ``closed.audio``."""
@@ -95,7 +116,10 @@ class Sentence:
             partial = self._stream.partial if self._stream is not None else None
             if began and partial is not None and partial.words and partial != told:
                 told = partial
-                yield PartialChanged(index, partial.time_ms, partial.text, partial.words, partial.language)
+                words = partial.words
+                if not self._options.partial_punctuation:
+                    words = tuple(with_marks(words, [""] * len(words)))
+                yield PartialChanged(index, partial.time_ms, join_words(words), words, partial.language)
             await self._news.wait()
             self._news.clear()
 
@@ -123,8 +147,10 @@ class Sentence:
             # it has heard a little more than the sentence
             words = [w for w in partial.words if w.start_s * 1000 < closed.audio.end_ms]
         language = recognition.language or heard
-        if self._begin_ms is None and not _is_sure(words):
-            return _Final(closed.speech, (), language, closed.reason)
+        if self._begin_ms is None:  # too short to be proven; streamed words don't say how likely they are
+            judged = words if self._options.finals else (await self._second_pass(closed.audio, pcm))[0]
+            if not _is_sure(judged):
+                return _Final(closed.speech, (), language, closed.reason)
         done = await text.finished(self._runners, recognition, _within(words, closed.speech), language)
         return _Final(closed.speech, tuple(done), language, closed.reason)
 
@@ -147,6 +173,8 @@ class Sentence:
                 for piece in pieces
             )
         )
+        for result in recognised:
+            self.ignored_hotwords |= dict.fromkeys(result.ignored_hotwords)
         words = [
             word
             for piece, result in zip(pieces, recognised, strict=True)

@@ -22,7 +22,6 @@ PROOF_MS = 400
 _RELEASE_MS = 40
 # In a pause, a sound of this length is the next word.
 _RESTART_MS = 50
-_LONGEST_MS = 60_000
 _CUT_WITHIN_MS = 5_000
 
 
@@ -40,8 +39,8 @@ class Proven:
     begin_ms: int
 
 
-# Why a sentence ended: somebody paused, went on for too long, or there is no more audio.
-EndReason = Literal["silence", "max_duration", "stop"]
+# Why a sentence ended: somebody paused, went on for too long, plainly began another, or there is no more audio.
+EndReason = Literal["silence", "max_duration", "mark", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,20 @@ Change = Opened | Proven | Closed
 class SentenceFinder:
     """Follows a session frame by frame; what it finds does not depend on how the frames come.
 
-    A sentence ends after ``max_silence_ms`` without speech; one that goes on for 60 s (less if the model's VAD
-    says so) is cut at the quietest point of its last 5 s.
+    A sentence ends after ``max_silence_ms`` without speech; one that goes on for ``longest_ms`` (less if the model's
+    VAD says so) is cut at the quietest point of its last 5 s.
     """
 
-    def __init__(self, options: VadOptions, gate: NearFieldGate, tape: Tape, max_silence_ms: int) -> None:
+    def __init__(
+        self, options: VadOptions, gate: NearFieldGate, tape: Tape, max_silence_ms: int, longest_ms: int = 30_000
+    ) -> None:
         # FunASR counts from where its window turns to silence; here the silence counts from the end of speech.
         window_ms = options.window_size_ms - 2 * options.speech_to_sil_time_thres
         end_silence_ms = max_silence_ms + _RELEASE_MS - window_ms
         self._endpointer = Endpointer(options, max_end_silence_ms=end_silence_ms, trim_end=True, restart_ms=_RESTART_MS)
         self._gate = gate
         self._tape = tape
-        self._longest_ms = min(_LONGEST_MS, options.max_single_segment_time)
+        self._longest_ms = min(longest_ms, options.max_single_segment_time)
         self._frame = 0
         # The latest frames of speech, near enough and not.
         self._near: collections.deque[int] = collections.deque(maxlen=_CUT_WITHIN_MS // FRAME_MS)
@@ -155,12 +156,24 @@ class SentenceFinder:
             self._proven = True
             yield Proven(self._first * FRAME_MS)
 
+    def cut(self, from_ms: int, to_ms: int) -> Iterator[Change]:
+        """Ends the open sentence between two times, at the quietest place; does nothing where that can't be."""
+        start_ms = self._endpointer.start_ms
+        now_ms = self._frame * FRAME_MS
+        if start_ms is None or not self._proven or from_ms <= start_ms or now_ms - from_ms > _CUT_WITHIN_MS:
+            return
+        yield from self._cut_between(from_ms, min(to_ms, now_ms), "mark")
+        yield from self._proof()
+
     def _cut(self, start_ms: int) -> Iterator[Change]:
         now_ms = self._frame * FRAME_MS
-        from_ms = max(start_ms + FRAME_MS, now_ms - _CUT_WITHIN_MS)
-        pcm = self._tape.read(from_ms * SAMPLES_PER_MS, now_ms * SAMPLES_PER_MS)
-        cut_ms = from_ms + quietest_ms(pcm, 0, now_ms - from_ms)
-        yield self._closed(self._endpointer.cut(cut_ms), "max_duration")
+        yield from self._cut_between(max(start_ms + FRAME_MS, now_ms - _CUT_WITHIN_MS), now_ms, "max_duration")
+
+    def _cut_between(self, from_ms: int, to_ms: int, reason: EndReason) -> Iterator[Change]:
+        pcm = self._tape.read(from_ms * SAMPLES_PER_MS, to_ms * SAMPLES_PER_MS)
+        cut_ms = from_ms + quietest_ms(pcm, 0, to_ms - from_ms)
+        cut_ms -= cut_ms % FRAME_MS
+        yield self._closed(self._endpointer.cut(cut_ms), reason)
         yield from self._opened()
 
     def _closed(self, region: Span, reason: EndReason) -> Closed:

@@ -21,6 +21,7 @@ from service.live.nearfield import NearFieldGate
 from service.live.options import NearFieldFilter, SessionOptions
 from service.live.sentence import Sentence
 from service.live.sentence_finder import Change, Opened, Proven
+from service.text.words import ignored_hotword_warnings
 
 __all__ = ["NearFieldFilter", "Session", "SessionOptions"]
 
@@ -52,6 +53,7 @@ class Session:
         self._found: asyncio.Queue[Sentence | None] = asyncio.Queue()
         self._untold = asyncio.Semaphore(_UNTOLD_SENTENCES)
         self._told = 0
+        self._ignored_hotwords: dict[str, None] = {}  # in order
         self._working: set[Sentence] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -86,8 +88,9 @@ class Session:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the client should know of the session so far beside its events."""
-        warning = self._gate.warning
-        return (warning,) if warning else ()
+        near_field = (self._gate.warning,) if self._gate.warning else ()
+        model = self._options.recognition.model
+        return (*near_field, *ignored_hotword_warnings(tuple(self._ignored_hotwords), model.id))
 
     async def _listen_and_tell(self) -> None:
         stages = [asyncio.create_task(self._listen()), asyncio.create_task(self._tell())]
@@ -121,6 +124,9 @@ class Session:
         async for heard in self._listener.listen():
             for change in heard.changes:
                 await self._follow(change)
+            if self._open is not None and self._options.ends_at_marks and (sure := self._open.sure_end):
+                for change in self._listener.cut(sure):
+                    await self._follow(change)
             await self._pass_on(heard.end_ms)
         self._found.put_nowait(None)
 
@@ -153,6 +159,7 @@ class Session:
                 await self._unread.acquire()
                 self._events.put_nowait(event)
                 self._told += isinstance(event, SentenceEnded)
+            self._ignored_hotwords |= sentence.ignored_hotwords
             self._untold.release()
             self._settling.add(task := asyncio.create_task(self._settle(sentence)))
             task.add_done_callback(self._settling.discard)
@@ -170,5 +177,8 @@ class Session:
             self._gate.filtered_frames,
             self._options.recognition.model.id,
         )
-        for warning in self.warnings:
-            log.warning("%s", warning)
+        if self._gate.warning:
+            log.warning("%s", self._gate.warning)
+        if self._ignored_hotwords:  # which they are is for the client and for DEBUG
+            log.warning("%d hotwords had no effect", len(self._ignored_hotwords))
+            log.debug("hotwords without effect: %s", ", ".join(self._ignored_hotwords))

@@ -14,7 +14,6 @@ says nothing for too long is told a TaskFailed, and the connection is closed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,8 @@ from service.protocols.aliyun import live as aliyun
 from service.protocols.aliyun import rest
 from service.protocols.aliyun.live_response import task_failed
 from service.protocols.funasr import live as funasr
-from service.protocols.shared.conversation import Connection, report_failures
+from service.protocols.shared.conversation import LONGEST_REST_S, Connection, report_failures
+from service.protocols.shared.fields import json_object
 from service.protocols.shared.protocol import Protocol
 from service.serving import serving_of
 
@@ -38,36 +38,28 @@ _FUNASR_KEYS = {"mode", "is_speaking"}
 @router.websocket("/ws/v1")
 async def converse_aliyun(websocket: WebSocket) -> None:
     """Speaks Alibaba Cloud's protocol, unless the client's first message is FunASR's."""
-    await _converse(websocket, lambda message: bool(message.keys() & _FUNASR_KEYS) and "header" not in message)
+    idle_s = serving_of(websocket).settings.live_idle_timeout_sec
+    await _converse(websocket, lambda said: bool(said.keys() & _FUNASR_KEYS) and "header" not in said, idle_s)
 
 
 @router.websocket("/ws/v1/asr/funasr")
 @router.websocket("/")
 async def converse_funasr(websocket: WebSocket) -> None:
     """Speaks FunASR's protocol, unless the client's first message is Alibaba Cloud's."""
-    await _converse(websocket, lambda message: "header" not in message)
+    await _converse(websocket, lambda said: "header" not in said, LONGEST_REST_S)
 
 
-async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], bool]) -> None:
+async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], bool], idle_s: float) -> None:
     connection = Connection(websocket)
     await connection.accept("binary")  # as FunASR's clients ask
     serving = serving_of(websocket)
     async with report_failures(connection, lambda failure: task_failed(failure, "")):
-        first = await connection.receive(serving.settings.live_idle_timeout_sec)
-        message = _object(first)
-        if is_funasr(message):
-            await funasr.serve(connection, serving, message)
+        first = await connection.receive(idle_s)
+        message = json_object(first) if isinstance(first, str) else None
+        if is_funasr(message or {}):
+            await funasr.serve(connection, serving, first)
         else:
             await aliyun.serve(connection, serving, first)
-
-
-def _object(message: str | bytes) -> dict[str, Any]:
-    """Returns the JSON object that a text message is; an empty one for anything else."""
-    try:
-        value = json.loads(message) if isinstance(message, str) else None
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}
 
 
 PROTOCOL = Protocol((aliyun.LABEL, funasr.LABEL), router, (PathRules("", rest.error_response, nls_token, live=True),))

@@ -78,5 +78,5 @@ def test_a_request_is_one_trace_and_its_id_is_in_every_process(
         ("punctuate", "call paraformer"),
     } <= calls
     assert {"decode", "cluster"} <= {span.name for span in traced}
-    told = re.findall(r"DEBUG (runners\.\w+) \[(.*?)\]", log.read_text())
+    told = re.findall(r"DEBUG (runners\.[\w.]+) \[(.*?)\]", log.read_text())
     assert {"runners.vad.runner", "runners.kit.runtime"} <= {logger for logger, ids in told if ids == "night-7"}

@@ -200,7 +200,7 @@ async def test_sentences_are_what_lies_between_the_pauses(max_silence_ms: int) -
     for name in ("dialogue", "long-pause"):
         truth = [(round(1000 * s.start_s), round(1000 * s.end_s)) for s in RECORDINGS[name].sentences]
         pauses = [b[0] - a[1] for a, b in itertools.pairwise(truth)]
-        options = dataclasses.replace(FINALS, max_sentence_silence_ms=max_silence_ms)
+        options = dataclasses.replace(FINALS, max_sentence_silence_ms=max_silence_ms, longest_sentence_ms=60_000)
         found = [(e.begin_ms, e.end_ms) for e in ended(await hear(RECORDINGS[name].pcm, options))]
         for begin_ms, end_ms in found:
             assert min(abs(begin_ms - start) for start, _ in truth) <= 150
@@ -244,14 +244,15 @@ def heard_until_closed(pcm: Pcm, max_silence_ms: int) -> int:
     raise AssertionError("never closed")
 
 
-async def test_a_sentence_without_a_pause_is_cut_and_loses_no_word() -> None:
+@pytest.mark.parametrize("longest_s", [30, 60])
+async def test_a_sentence_without_a_pause_is_cut_and_loses_no_word(longest_s: int) -> None:
     pcm, text = without_pauses(RECORDINGS.values())
     assert len(pcm) > 70 * 16_000
-    options = dataclasses.replace(PARTIALS, recognition=SPOKEN)
+    options = dataclasses.replace(PARTIALS, recognition=SPOKEN, longest_sentence_ms=1000 * longest_s)
     events = await hear(pcm, options)
     sentences = ended(events)
-    assert len(sentences) == 2
-    assert 54_000 < sentences[0].end_ms - sentences[0].begin_ms <= 60_000
+    assert len(sentences) == {30: 4, 60: 2}[longest_s]
+    assert 1000 * longest_s - 6_000 < sentences[0].end_ms - sentences[0].begin_ms <= 1000 * longest_s
     assert abs(sentences[1].begin_ms - sentences[0].end_ms) < 200
     assert len(characters(said(events))) == len(characters(text))
     assert error_rate(text, said(events)) <= 0.01
@@ -260,10 +261,33 @@ async def test_a_sentence_without_a_pause_is_cut_and_loses_no_word() -> None:
     assert error_rate(sentences[1].text[:4], partials[0].text[:4]) <= 0.5
 
 
+async def test_sentences_without_a_pause_end_where_the_marks_say_so_and_lose_no_word() -> None:
+    spoken = [r for name, r in RECORDINGS.items() if name.startswith("sentence")]
+    pcm, text = without_pauses(spoken)
+    session = start(dataclasses.replace(PARTIALS, recognition=SPOKEN, partial_punctuation=False, ends_at_marks=True))
+
+    async def speak() -> None:
+        for piece in pieces(pcm, (8_000,)):
+            await session.push(piece)
+            await asyncio.sleep(0.1)  # partial text comes while somebody speaks
+        await session.finish()
+
+    speaking = asyncio.create_task(speak())
+    events = [event async for event in session]
+    await speaking
+    sentences = ended(events)
+    assert len(sentences) >= len(spoken) // 2
+    assert {sentence.reason for sentence in sentences[:-1]} == {"mark"}
+    assert all(sentence.end_ms - sentence.begin_ms < 30_000 for sentence in sentences)
+    assert error_rate(text, said(events)) <= 0.03
+    partials = [e.text for e in events if isinstance(e, PartialChanged)]
+    assert partials == [characters(text) for text in partials]  # no marks where none are asked for
+
+
 async def test_the_streaming_text_loses_nothing_at_a_cut_either() -> None:
     pcm, text = without_pauses(RECORDINGS.values())
     events = await hear(pcm, dataclasses.replace(STREAMED, recognition=SPOKEN))
-    assert len(ended(events)) == 2
+    assert len(ended(events)) == 4
     assert abs(len(characters(said(events))) - len(characters(text))) <= 0.02 * len(text)
 
 

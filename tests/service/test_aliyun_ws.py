@@ -363,3 +363,32 @@ def test_sessions_are_counted_by_outcome(client: TestClient) -> None:
         live.direct("StartTranscription", {})
         live.fails(40010005)
     assert (requests("ok"), requests("wrong_state")) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize("end", ["silence", "start", "text"])
+def test_what_was_said_is_told_before_what_ends_the_task(serve: Serve, end: str) -> None:
+    with connected(serve(live_idle_timeout_sec=0.3)) as live:
+        live.start(**ALL)
+        live.send(WEATHER.pcm.tobytes()[: round(32_000 * WEATHER.sentences[0].end_s)])
+        if end == "start":
+            live.direct("StartTranscription", {})
+        elif end == "text":
+            live.socket.send_text("UklGRg==")
+        messages = [live.receive()]
+        while messages[-1]["header"]["name"] != "TaskFailed":
+            messages.append(live.receive())
+    assert [end["result"] for end in payloads(messages, "SentenceEnd")] == [WEATHER.text]
+
+
+def test_what_changes_nothing_is_ignored(client: TestClient) -> None:
+    with connected(client) as live:
+        live.start(**ALL)
+        live.socket.send_text("{}")
+        live.socket.send_text('{"type": "ping"}')
+        live.send(WEATHER.pcm.tobytes())
+        live.direct("StopTranscription")
+        live.direct("StopTranscription")
+        messages = [live.receive()]
+        while messages[-1]["header"]["name"] not in ("TranscriptionCompleted", "TaskFailed"):
+            messages.append(live.receive())
+    assert text_of(messages) == WEATHER.text

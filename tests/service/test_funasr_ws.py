@@ -235,11 +235,6 @@ def unknown_mode(socket: WebSocketTestSession) -> None:
     socket.send_json(first(mode="3pass"))
 
 
-def two_starts(socket: WebSocketTestSession) -> None:
-    socket.send_json(first())
-    socket.send_json(first())
-
-
 def text_for_audio(socket: WebSocketTestSession) -> None:
     socket.send_json(first())
     socket.send_text("0011")
@@ -263,7 +258,6 @@ def no_stream(socket: WebSocketTestSession) -> None:
         (garbage, "JSON"),
         (audio_first, "JSON"),
         (unknown_mode, "mode"),
-        (two_starts, "begun already"),
         (text_for_audio, "JSON object"),
         (no_file, ""),
         (no_stream, ""),
@@ -278,16 +272,52 @@ def test_what_is_wrong_is_said_and_ends_the_connection(
     assert live_sessions() == 0
 
 
-def test_silence_on_the_line_ends_the_connection(serve: Serve) -> None:
+def test_silence_on_the_line_ends_the_sentence_and_not_the_session(serve: Serve) -> None:
     with serve(live_idle_timeout_sec=0.2) as client, client.websocket_connect(PATH) as socket:
         socket.send_json(first())
-        assert_ended_by(socket, 1008, "Nothing has come")
+        for _ in range(2):
+            send(socket, WEATHER.pcm[: round(16_000 * WEATHER.sentences[0].end_s)])  # no silence that would end it
+            while (message := socket.receive_json())["mode"] != "2pass-offline":
+                pass
+            assert message["text"] == WEATHER.text
+        second_ms = json.loads(message["timestamp"])[0][0]
+        assert second_ms > 1000 * WEATHER.sentences[0].end_s
+        socket.send_json(END)
+        assert received(socket)[-1]["is_final"] is True
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [first(), first(hotwords="天气"), {}, {"type": "ping"}], ids=["again", "hotwords", "nothing", "ping"]
+)
+def test_what_changes_nothing_is_ignored(client: TestClient, meanwhile: dict[str, Any]) -> None:
+    half = len(WEATHER.pcm) // 2
+    with client.websocket_connect(PATH) as socket:
+        for _ in range(2):
+            socket.send_json(first())
+            send(socket, WEATHER.pcm[:half])
+            socket.send_json(meanwhile)
+            send(socket, WEATHER.pcm[half:])
+            socket.send_json(END)
+            send(socket, WEATHER.pcm)  # audio after the end
+            socket.send_json({"type": "ping"})
+            assert shown(received(socket)) == WEATHER.text
+
+
+@pytest.mark.parametrize("wrong", ["0011", "[]"])
+def test_what_was_said_is_told_before_what_is_wrong(client: TestClient, wrong: str) -> None:
+    with client.websocket_connect(PATH) as socket:
+        socket.send_json(first())
+        send(socket, WEATHER.pcm[: round(16_000 * WEATHER.sentences[0].end_s)])
+        socket.send_text(wrong)
+        *results, end = received(socket)
+    assert shown(results) == WEATHER.text
+    assert "JSON object" in end["error"]
 
 
 def test_a_connection_between_recordings_does_not_wait_for_ever(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(funasr_ws, "_BETWEEN_RECORDINGS_S", 0.1)
+    monkeypatch.setattr(funasr_ws, "LONGEST_REST_S", 0.1)
     with client.websocket_connect(PATH) as socket:
         speak(socket, b"")
         assert_ended_by(socket, 1008, "Nothing has come")

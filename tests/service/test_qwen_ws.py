@@ -278,3 +278,27 @@ def test_a_recogniser_that_fails_ends_the_session_with_an_error(
         socket.send_json(start())
         send(socket, WEATHER.pcm)
         assert_ended_by(socket, "DEFAULT_SERVER_ERROR", "")
+
+
+def test_what_was_said_is_told_before_what_is_wrong(client: TestClient) -> None:
+    with client.websocket_connect(PATH) as socket:
+        socket.send_json(start())
+        send(socket, WEATHER.pcm)
+        socket.send_json(start())
+        messages = received(socket, "error")
+    assert messages[-2]["result"]["full_text"] == WEATHER.text
+    assert messages[-1]["error_code"] == "INVALID_STATE"
+
+
+def test_silence_on_the_line_ends_a_segment_and_not_the_session(serve: Serve) -> None:
+    pcm = WEATHER.pcm[: round(16_000 * WEATHER.sentences[0].end_s)]  # no silence that would end it
+    with serve(live_idle_timeout_sec=0.2) as client, client.websocket_connect(PATH) as socket:
+        socket.send_json(start())
+        for _ in range(2):
+            send(socket, pcm)
+            assert received(socket, "segment_start")
+        socket.send_json({"type": "ping"})
+        socket.send_json({"type": "stop"})
+        socket.send_json({"type": "stop"})
+        final = received(socket)[-1]["result"]
+    assert characters(final["full_text"]) == characters(WEATHER.text) * 2

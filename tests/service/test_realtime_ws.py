@@ -273,7 +273,8 @@ def test_settings_may_change_between_and_within_turns(socket: WebSocketTestSessi
         answer = update(socket, turn_detection={"type": "server_vad", "silence_duration_ms": silence_ms})
         assert answer["session"]["audio"]["input"]["turn_detection"]["silence_duration_ms"] == silence_ms
     append(socket, at_24_khz(WEATHER.pcm))
-    socket.send_json({"type": "session.update", "session": {"type": "transcription"}})
+    changed = {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}}}
+    socket.send_json({"type": "session.update", "session": {"type": "transcription", **changed}})
     events = receive_until(socket, "session.updated")
     assert transcripts(events) == [WEATHER.text]
 
@@ -412,3 +413,28 @@ def test_no_text_is_logged(socket: WebSocketTestSession, caplog: pytest.LogCaptu
         commit(socket)
         receive_until(socket, f"{TRANSCRIPTION}completed")
     assert "天气" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"type": "transcription"},
+        {"type": "transcription", "audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
+        {"type": "transcription", "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}},
+    ],
+    ids=["nothing", "noise", "refused"],
+)
+def test_an_update_that_changes_nothing_of_the_sound_does_not_cut_a_sentence(
+    socket: WebSocketTestSession, session: Event
+) -> None:
+    speech = RECORDINGS["date"]
+    audio = at_24_khz(speech.pcm, silence(1.5))
+    half = len(audio) // 3 // 2 * 2
+    append(socket, audio[:half])
+    socket.send_json({"type": "session.update", "session": session})
+    append(socket, audio[half:])
+    events = [receive(socket)]
+    while events[-1]["type"] != f"{TRANSCRIPTION}completed":
+        events.append(receive(socket))
+    assert characters(events[-1]["transcript"]) == "今天是2026年11月23日"
+    assert {"session.updated", "error"} & {event["type"] for event in events}

@@ -18,14 +18,8 @@ from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.protocols.aliyun.live_request import Directive, StartPayload, read_directive
 from service.protocols.aliyun.live_response import RecognizerMessages, Task, TranscriberMessages, task_failed
-from service.protocols.shared.conversation import (
-    Connection,
-    IdleClock,
-    LiveSession,
-    converse,
-    live_session,
-    report_failures,
-)
+from service.protocols.shared.conversation import Connection, LiveSession, live_session, report_failures
+from service.protocols.shared.fields import json_object
 from service.serving import Serving
 
 LABEL = "aliyun_ws"
@@ -76,24 +70,25 @@ class _Conversation:
         audio = AudioStream(asked.format, asked.sample_rate)
         async with live_session(self._serving, LABEL, options, audio) as live:
             await self._connection.send(messages.started())
-            await converse(self._listen(live, start), self._tell(live, messages))
-            await self._connection.send(messages.completed(live.session.warnings))
+            listening = live.listen(self._connection, self._idle_s, lambda text: self._is_stop(text, start))
+            try:
+                await live.converse(listening, self._tell(live, messages))
+            except ServiceError:
+                if (so_far := messages.so_far()) is not None:
+                    await self._connection.send(so_far)
+                raise
+            await self._connection.send(messages.completed(live.warnings))
 
-    async def _listen(self, live: LiveSession, start: Directive) -> None:
-        idle = IdleClock(self._idle_s)
-        stopped = False
-        while True:
-            message = await self._connection.receive(None if stopped else idle.left_s)
-            if isinstance(message, str):
-                directive = read_directive(message)
-                if stopped or directive.namespace != start.namespace or directive.action == "start":
-                    raise WrongState("The task is under way: nothing but audio and its end may come.")
-                if directive.action == "stop":
-                    stopped = True
-                    await live.finish()
-            elif message and not stopped:  # after its stop a client may still have some on the way
-                await live.feed(message)
-                idle.restart()
+    def _is_stop(self, text: str, start: Directive) -> bool:
+        """Understands a text message that comes while a task is under way."""
+        message = json_object(text)
+        if message is not None and "header" not in message:
+            self._connection.ignore("a message without a header")
+            return False
+        directive = read_directive(text)
+        if directive.namespace != start.namespace or directive.action == "start":
+            raise WrongState("The task is under way: nothing but audio and its end may come.")
+        return directive.action == "stop"
 
     async def _tell(self, live: LiveSession, messages: TranscriberMessages | RecognizerMessages) -> None:
         async for event in live:

@@ -66,6 +66,10 @@ class TranscriberMessages:
             )
         return None
 
+    def so_far(self) -> str | None:
+        """Tells what only the end would tell, where something else ends the task; None where all has been told."""
+        return None
+
     def completed(self, warnings: Sequence[str]) -> str:
         """Tells that all was told; ``warnings`` are the status message, where there are any."""
         return _message(self._task, "TranscriptionCompleted", {}, warnings)
@@ -99,6 +103,12 @@ class RecognizerMessages:
                 self._task, "RecognitionResultChanged", {"result": join_texts([*self._sentences, event.text])}
             )
         return None
+
+    def so_far(self) -> str | None:
+        """Tells what only the end would tell, where something else ends the task; None where nothing was said."""
+        if not self._sentences:
+            return None
+        return _message(self._task, "RecognitionResultChanged", {"result": join_texts(self._sentences)})
 
     def completed(self, warnings: Sequence[str]) -> str:
         """Tells all that was said; ``warnings`` are the status message, where there are any."""

@@ -25,14 +25,14 @@ from starlette.websockets import WebSocket
 
 from service.audio.stream import AudioStream
 from service.domain import AudioSource, RecognitionOptions
-from service.errors import AudioTooLarge, InvalidRequest, ServiceError
+from service.errors import AudioTooLarge, ServiceError
 from service.intake.recording import admitted, audio_source
 from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.funasr.live_request import Closing, Opening, read_message
 from service.protocols.funasr.live_response import End, failed_end, offline_result, online_result
 from service.protocols.shared.conversation import (
+    LONGEST_REST_S,
     Connection,
-    IdleClock,
     LiveSession,
     converse,
     live_session,
@@ -43,13 +43,11 @@ from service.serving import Serving
 from service.settings import Settings
 
 LABEL = "funasr_ws"
-# A connection on which nothing is being recognised costs little: people pause between recordings.
-_BETWEEN_RECORDINGS_S = 600.0
 _WRITE_BYTES = 1 << 20
 
 
-async def serve(connection: Connection, serving: Serving, first: dict[str, Any]) -> None:
-    """Serves an accepted connection to its end; ``first`` is what its first message said, {} if that was no object."""
+async def serve(connection: Connection, serving: Serving, first: str | bytes) -> None:
+    """Serves an accepted connection to its end; ``first`` is its first message."""
     conversation = _Conversation(connection, serving)
     async with report_failures(connection, conversation.failure):
         await conversation.run(first)
@@ -68,38 +66,46 @@ class _Conversation:
         self._serving = serving
         self._opening = Opening()
         self._closing = Closing(is_speaking=False)
-        self._held: str | bytes | None = None  # what came while the recording before was still being told
+        self._held: str | None = None  # what came while the recording before was still being told
 
     def failure(self, failure: ServiceError) -> str:
         return failed_end(self._opening.result_mode, self._opening.wav_name, failure).model_dump_json()
 
-    async def run(self, message: dict[str, Any]) -> None:
+    async def run(self, first: str | bytes) -> None:
+        message = read_message(first)
         while True:
-            if not {"mode", "is_speaking"} & message.keys():
-                raise InvalidRequest('A recording begins with a JSON text frame such as {"mode":"2pass"}.')
-            self._opening = opening = Opening.from_message(message)
-            if not opening.is_speaking:
-                self._close(message)
-            elif opening.result_mode == "offline":
-                await self._transcribe()
+            if message.keys() & {"mode", "is_speaking"}:
+                await self._take(message)
             else:
-                await self._recognise()
-            if opening.mode is not None or self._closing.is_end:
-                await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name))
+                self._connection.ignore("a message that neither begins nor ends a recording")
             message = await self._next_opening()
 
-    async def _recognise(self) -> None:
+    async def _take(self, message: dict[str, Any]) -> None:
+        """Recognises the recording that ``message`` opens, and acknowledges its end."""
+        self._opening = opening = Opening.from_message(message)
+        warnings: tuple[str, ...] = ()
+        if not opening.is_speaking:
+            self._is_end(message)
+        elif opening.result_mode == "offline":
+            warnings = await self._transcribe()
+        else:
+            warnings = await self._recognise()
+        if opening.mode is not None or self._closing.is_end:
+            await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name, warnings=list(warnings) or None))
+
+    async def _recognise(self) -> tuple[str, ...]:
         opening = self._opening
         options = opening.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(opening.stream_format, opening.audio_fs)
         async with live_session(self._serving, LABEL, options, audio) as live:
-            await converse(self._listen(live), self._tell(live))
+            await live.converse(self._listen(live), self._tell(live))
+            return live.warnings
 
     async def _listen(self, live: LiveSession) -> None:
-        idle = self._idle_clock()
-        while (data := await self._audio(idle)) is not None:
-            await live.feed(data)
-        await live.finish()
+        def ends(text: str) -> bool:
+            return self._is_end(read_message(text))
+
+        await live.listen(self._connection, self._idle_s, ends, rests=True, to_the_end=True)
         await self._watch()
 
     async def _tell(self, live: LiveSession) -> None:
@@ -122,7 +128,7 @@ class _Conversation:
             if delta:
                 await self._send(online_result(mode, delta, opening.wav_name))
 
-    async def _transcribe(self) -> None:
+    async def _transcribe(self) -> tuple[str, ...]:
         async with admitted(self._connection.websocket, LABEL, self._receive) as job:
 
             async def tell() -> None:
@@ -131,16 +137,21 @@ class _Conversation:
                 await self._send(offline_result("offline", transcript.text, words, self._opening.wav_name))
 
             await converse(self._watch(), tell())
+            return job.transcription.transcript.warnings
 
     async def _receive(self, _: WebSocket, settings: Settings, file: IO[bytes]) -> tuple[_Recording, AudioSource]:
-        idle = self._idle_clock()
         size = 0
         unwritten = bytearray()
-        while (data := await self._audio(idle)) is not None:
-            size += len(data)
+        while True:
+            message = await self._connection.receive(LONGEST_REST_S)
+            if isinstance(message, str):
+                if self._is_end(read_message(message)):
+                    break
+                continue
+            size += len(message)
             if size > settings.max_audio_size:
                 raise AudioTooLarge(f"The audio is larger than the limit of {settings.max_audio_size / 2**20:g} MB.")
-            unwritten += data
+            unwritten += message
             if len(unwritten) >= _WRITE_BYTES:
                 await asyncio.to_thread(file.write, unwritten)
                 unwritten = bytearray()
@@ -151,34 +162,34 @@ class _Conversation:
         recording = _Recording(self._opening.recognition(settings.enabled_models))
         return recording, audio_source(file.name, self._opening.raw)
 
-    async def _audio(self, idle: IdleClock) -> bytes | None:
-        """Returns the next audio of the recording; None at its end."""
-        message = await self._connection.receive(idle.left_s)
-        if isinstance(message, bytes):
-            idle.restart()
-            return message
-        self._close(read_message(message))
-        return None
-
-    def _close(self, message: dict[str, Any]) -> None:
+    def _is_end(self, message: dict[str, Any]) -> bool:
+        """Understands a text frame that comes while a recording is heard: its end, or what changes nothing."""
         try:
             self._closing = Closing.model_validate(message)
         except ValidationError:
-            raise InvalidRequest(
-                'A recording has begun already; audio is expected, or {"is_speaking":false} at its end.'
-            ) from None
+            self._connection.ignore("a message that does not end the recording")
+            return False
+        return True
 
     async def _watch(self) -> None:
         """Notices a client that leaves while it is owed results; some send the next recording without waiting."""
-        self._held = await self._connection.receive()
+        while not isinstance(message := await self._connection.receive(), str):
+            self._connection.ignore("audio after the end of a recording")
+        self._held = message
 
     async def _next_opening(self) -> dict[str, Any]:
         held, self._held = self._held, None
-        message = held if held is not None else await self._connection.receive(_BETWEEN_RECORDINGS_S)
-        return read_message(message) if isinstance(message, str) else {}
+        while held is None:
+            message = await self._connection.receive(LONGEST_REST_S)
+            if isinstance(message, str):
+                held = message
+            else:
+                self._connection.ignore("audio after the end of a recording")
+        return read_message(held)
 
-    def _idle_clock(self) -> IdleClock:
-        return IdleClock(self._serving.settings.live_idle_timeout_sec)
+    @property
+    def _idle_s(self) -> float:
+        return self._serving.settings.live_idle_timeout_sec
 
     async def _send(self, message: BaseModel) -> None:
         await self._connection.send(message.model_dump_json())

@@ -14,7 +14,7 @@ from service.domain import Hotword, RawPcm, RecognitionOptions
 from service.errors import InvalidRequest
 from service.live.options import SessionOptions
 from service.protocols.funasr.live_response import Mode
-from service.protocols.shared.fields import invalid_field
+from service.protocols.shared.fields import invalid_field, json_object
 from service.protocols.shared.hotwords import MOST_HOTWORDS
 from service.protocols.shared.names import loaded_model
 
@@ -111,6 +111,7 @@ class Opening(BaseModel):
             recognition=self.recognition(enabled),
             finals=self.mode == "2pass",
             partial_punctuation=False,
+            ends_at_marks=self.mode == "2pass",
         )
 
 
@@ -126,19 +127,18 @@ class Closing(BaseModel):
     is_end: bool = False
 
 
-def read_message(text: str) -> dict[str, Any]:
+def read_message(message: str | bytes) -> dict[str, Any]:
     """Reads a text frame.
 
     Raises:
-        InvalidRequest: it is no JSON object.
+        InvalidRequest: it is no JSON object, or audio that no recording has been begun for.
     """
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
+    if isinstance(message, bytes):
+        raise InvalidRequest('A recording begins with a JSON text frame such as {"mode":"2pass"}.')
+    found = json_object(message)
+    if found is None:
         raise InvalidRequest("A text frame must be a JSON object.")
-    return message
+    return found
 
 
 def parse_hotwords(value: object) -> tuple[Hotword, ...]:

@@ -79,6 +79,7 @@ class End(BaseModel):
     is_final: bool = True
     is_end: bool = True
     error: _Omissible[str] = None
+    warnings: _Omissible[list[str]] = None
 
 
 def online_result(mode: Mode, delta: str, wav_name: str) -> Result:

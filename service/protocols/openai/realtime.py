@@ -43,7 +43,6 @@ from service.protocols.shared.conversation import (
     Connection,
     IdleClock,
     LiveSession,
-    converse,
     live_session,
     report_failures,
 )
@@ -150,13 +149,24 @@ class _Conversation:
         except ServiceError as failure:
             await self._send(events.error_event(failure, event.event_id))
             return
-        if self._item and settings.audio.input.turn_detection:  # from here on nobody commits but the server
+        committed_by_client = self._settings.audio.input.turn_detection is None
+        if self._item and committed_by_client and settings.audio.input.turn_detection:  # nobody will but the server
             await self._complete(self._item, self._uncommitted_ms)
         self._settings = settings
         self._is_flat = event.answer == "transcription_session.updated"
         session = settings.described(self._id, self._enabled)
         shown = flattened(session) if self._is_flat else session
         await self._send(events.SessionEvent(type=event.answer, session=shown))
+
+    def _interrupts(self, event: Update) -> bool:
+        """Says whether an update changes how what is being said must be heard."""
+        try:
+            changed = self._settings.updated(event.session, self._enabled).audio.input
+        except ServiceError:  # of which the client is told
+            return False
+        return changed.model_copy(update={"noise_reduction": None}) != self._settings.audio.input.model_copy(
+            update={"noise_reduction": None}
+        )
 
     async def _commit(self, event: Commit) -> None:
         if self._uncommitted_ms >= _LEAST_COMMIT_MS:
@@ -199,7 +209,7 @@ class _Conversation:
         try:
             async with live_session(self._serving, LABEL, options, wanted.format.stream()) as live:
                 try:
-                    await converse(listen(), self._tell(live, wanted.turn_detection, start_ms))
+                    await live.converse(listen(), self._tell(live, wanted.turn_detection, start_ms))
                 except _Cleared:
                     left = Clear()
         except ServiceError as failure:
@@ -212,12 +222,15 @@ class _Conversation:
 
     async def _listen(self, live: LiveSession, event: ClientEvent, audio_format: Format) -> ClientEvent | None:
         idle = IdleClock(self._serving.settings.live_idle_timeout_sec)
-        while isinstance(event, Append):
-            idle.restart()
-            heard_ms = 1000 * len(event.audio) / audio_format.bytes_per_s
-            self._heard_ms += heard_ms
-            self._uncommitted_ms += heard_ms
-            await live.feed(audio_format.pcm16(event.audio))
+        while isinstance(event, Append) or (isinstance(event, Update) and not self._interrupts(event)):
+            if isinstance(event, Append):
+                heard_ms = 1000 * len(event.audio) / audio_format.bytes_per_s
+                self._heard_ms += heard_ms
+                self._uncommitted_ms += heard_ms
+                await live.feed(audio_format.pcm16(event.audio))
+                idle.restart()
+            else:
+                await self._update(event)
             try:
                 event = await self._next_event(idle.left_s)
             except IdleTooLong:

@@ -20,14 +20,8 @@ from service.audio.stream import AudioStream
 from service.errors import IdleTooLong, ServiceError, WrongState
 from service.protocols.qwen.live_request import Message, StartPayload
 from service.protocols.qwen.live_response import SessionMessages, error_message
-from service.protocols.shared.conversation import (
-    Connection,
-    IdleClock,
-    LiveSession,
-    converse,
-    live_session,
-    report_failures,
-)
+from service.protocols.shared.conversation import LONGEST_REST_S, Connection, LiveSession, live_session, report_failures
+from service.protocols.shared.fields import json_object
 from service.serving import Serving, serving_of
 
 router = APIRouter()
@@ -64,11 +58,11 @@ class _Conversation:
 
     async def hold(self) -> None:
         """Performs one session after the other, until the client has no more."""
-        message = await self._connection.receive(self._idle_s)
+        message = await self._connection.receive(LONGEST_REST_S)
         while True:
             await self._perform(self._start(message))
             try:
-                message = await self._connection.receive(self._idle_s)
+                message = await self._connection.receive(LONGEST_REST_S)
             except IdleTooLong:
                 return
 
@@ -87,22 +81,23 @@ class _Conversation:
         async with live_session(self._serving, LABEL, options, audio) as live:
             params = asked.model_dump() | {"model": options.recognition.model.id}
             await self._connection.send(messages.started(params))
-            await converse(self._listen(live), self._tell(live, messages))
-            await self._connection.send(messages.final())
+            listening = live.listen(self._connection, self._idle_s, self._is_stop, rests=True)
+            try:
+                await live.converse(listening, self._tell(live, messages))
+            except ServiceError:  # the last segment's text is told by the final alone
+                await self._connection.send(messages.final(live.warnings))
+                raise
+            await self._connection.send(messages.final(live.warnings))
 
-    async def _listen(self, live: LiveSession) -> None:
-        idle = IdleClock(self._idle_s)
-        stopped = False
-        while True:
-            message = await self._connection.receive(None if stopped else idle.left_s)
-            if isinstance(message, str):
-                if stopped or Message.read(message).type == "start":
-                    raise WrongState("The session is under way: nothing but audio and its stop may come.")
-                stopped = True
-                await live.finish()
-            elif message and not stopped:  # after its stop a client may still have some on the way
-                await live.feed(message)
-                idle.restart()
+    def _is_stop(self, text: str) -> bool:
+        """Understands a text message that comes while a session is under way."""
+        message = json_object(text)
+        if message is not None and message.get("type") not in ("start", "stop"):
+            self._connection.ignore("a message that is neither a start nor a stop")
+            return False
+        if Message.read(text).type == "start":
+            raise WrongState("The session is under way: nothing but audio and its stop may come.")
+        return True
 
     async def _tell(self, live: LiveSession, messages: SessionMessages) -> None:
         async for event in live:

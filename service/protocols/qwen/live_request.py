@@ -16,6 +16,7 @@ from service.protocols.shared.names import known_language, loaded_model
 
 # What ends a segment; 60 s of speech do as well.
 _SILENCE_MS = 2000
+_LONGEST_MS = 60_000
 
 
 def _lower(value: object) -> object:
@@ -102,6 +103,7 @@ class StartPayload(BaseModel):
                 inverse_text_normalization=False,  # the model writes numbers as it finds right
             ),
             max_sentence_silence_ms=_SILENCE_MS,
+            longest_sentence_ms=_LONGEST_MS,
             chunk_ms=round(1000 * self.chunk_size_sec),
             unfixed_chunks=self.unfixed_chunk_num,
             unfixed_tokens=self.unfixed_token_num,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from service.domain import Word
@@ -41,7 +42,7 @@ class SessionMessages:
                 return [self._result("", event.language)]
         return []
 
-    def final(self) -> str:
+    def final(self, warnings: Sequence[str] = ()) -> str:
         """Tells everything that was said, at the end."""
         texts = self._texts()
         result = {
@@ -51,6 +52,7 @@ class SessionMessages:
             "total_chunks": self._chunks,
             "total_segments": len(texts),
             "segments": self._segments,
+            **({"warnings": list(warnings)} if warnings else {}),
         }
         return _json({"type": "final", "task_id": self._task_id, "result": result})
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -15,9 +16,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service import observability
 from service.audio.stream import AudioStream
 from service.domain import SAMPLE_RATE_HZ, Pcm
-from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowReader
+from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowReader, UndecodableAudio
 from service.failures import failure_of
-from service.live.events import Event, SessionFailed
+from service.live.events import Event, SentenceEnded, SessionFailed, moved
 from service.live.session import NearFieldFilter, Session, SessionOptions
 from service.serving import Serving, counted
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 # A client that has not read for so long is given up: what it should read must not pile up here.
 _SEND_S = 10.0
 _SLICE_BYTES = 1 << 14
+# A connection on which nothing is heard costs little: people pause, mute their microphones, open a page early.
+LONGEST_REST_S = 600.0
 _CANCEL_AGAIN_S = 0.2
 
 NORMAL_CLOSURE = 1000
@@ -43,6 +46,13 @@ class Connection:
 
     def __init__(self, websocket: WebSocket) -> None:
         self.websocket = websocket
+        self._has_ignored = False
+
+    def ignore(self, what: str) -> None:
+        """Passes over a message that changes nothing; of a connection's many, the first is logged."""
+        if not self._has_ignored:
+            self._has_ignored = True
+            log.info("ignored: %s", what)
 
     async def accept(self, *subprotocols: str) -> None:
         """Agrees to the first of ``subprotocols`` that the client offers, or to none."""
@@ -132,18 +142,29 @@ class IdleClock:
 
 
 class LiveSession:
-    """Feeds a session the audio that a client sends.
+    """Feeds sessions the audio that a client sends, and tells their events as if they were one.
 
-    Iterate for its events while another task feeds it.
-
-    Attributes:
-        session: What recognises.
+    Iterate for the events while another task feeds it. After a ``rest`` a session of its own hears what comes then;
+    times and indexes count on.
     """
 
-    def __init__(self, session: Session, audio: AudioStream, model: str) -> None:
-        self.session = session
+    def __init__(self, begin: Callable[[], Session], audio: AudioStream, model: str) -> None:
+        """Takes ``begin``, which begins a session."""
+        self._begin = begin
         self._audio = audio
         self._model = model
+        self._begun: asyncio.Queue[tuple[Session, int] | None] = asyncio.Queue()  # with ms of audio before it
+        self._untold: set[Session] = set()
+        self._silenced: set[Session] = set()  # those that ended in a rest
+        self._warnings: dict[str, None] = {}  # in order
+        self._samples = 0
+        self._is_finished = False
+        self._session: Session | None = self._hear()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Returns what the client should know of what has been told so far beside the events."""
+        return tuple(self._warnings)
 
     async def feed(self, data: bytes) -> None:
         """Takes the stream's next bytes, as the client sent them; waits while the session is behind.
@@ -155,26 +176,125 @@ class LiveSession:
         for start in range(0, len(data), _SLICE_BYTES):
             await self._push(await self._audio.feed(bytes(view[start : start + _SLICE_BYTES])))
 
+    async def rest(self) -> None:
+        """Ends the sentence that is open: the client is silent, and may go on later."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            if not self._is_finished:
+                self._silenced.add(session)
+            await session.finish()
+
     async def finish(self) -> None:
         """Ends the audio: what has come is told to its end, then the iteration ends.
 
         Raises:
-            UndecodableAudio: as ``feed``.
+            UndecodableAudio: as ``feed``; what could be decoded is told all the same.
         """
-        await self._push(await self._audio.finish())
-        await self.session.finish()
+        if self._is_finished:
+            return
+        self._is_finished = True
+        try:
+            await self._push(await self._audio.finish())
+        finally:
+            await self.rest()
+            self._begun.put_nowait(None)
+
+    async def close(self) -> None:
+        """Stops all work; safe at any time, more than once."""
+        await asyncio.gather(*(session.close() for session in self._untold))
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Yields the session's events; raises the failure of a session that could not go on."""
-        async for event in self.session:
-            if isinstance(event, SessionFailed):
-                raise event.failure
-            yield event
+        """Yields the events; raises the failure of a session that could not go on."""
+        told = 0
+        while (begun := await self._begun.get()) is not None:
+            session, start_ms = begun
+            sentences = 0
+            async for event in session:
+                if isinstance(event, SessionFailed):
+                    raise event.failure
+                sentences += isinstance(event, SentenceEnded)
+                if isinstance(event, SentenceEnded) and event.reason == "stop" and session in self._silenced:
+                    event = replace(event, reason="silence")
+                yield moved(event, told, start_ms)
+            told += sentences
+            self._warnings |= dict.fromkeys(session.warnings)
+            await session.close()
+            self._untold.discard(session)
+            self._silenced.discard(session)
+
+    async def converse(self, listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
+        """Runs both sides of the session until everything that was heard has been told.
+
+        Whatever ends ``listening``, the sentence that is open is finished and told before the reason.
+        """
+        reason: ServiceError | None = None
+
+        async def listen() -> None:
+            nonlocal reason
+            try:
+                await listening
+            except ServiceError as failure:
+                reason = failure
+                with suppress(UndecodableAudio):
+                    await self.finish()
+
+        await converse(listen(), telling)
+        if reason is not None:
+            raise reason
+
+    async def listen(
+        self,
+        connection: Connection,
+        idle_s: float,
+        ends: Callable[[str], bool],
+        *,
+        rests: bool = False,
+        to_the_end: bool = False,
+    ) -> None:
+        """Hears what the client sends, and goes on after the last audio, to notice that the client leaves.
+
+        Returns at the end of the audio where ``to_the_end``.
+
+        ``ends`` understands a text message: whether it ends the audio. Audio after the end is thrown away: a client
+        may still have had some on its way. After ``idle_s`` without audio the session rests where ``rests``, for
+        minutes.
+
+        Raises:
+            IdleTooLong: no audio has come for too long.
+            ServiceError: what ``ends`` raises; UndecodableAudio for what is no audio.
+        """
+        idle = IdleClock(idle_s)
+        while True:
+            try:
+                message = await connection.receive(None if self._is_finished else idle.left_s)
+            except IdleTooLong:
+                if not rests or self._session is None:
+                    raise
+                await self.rest()
+                idle = IdleClock(LONGEST_REST_S)
+                continue
+            if isinstance(message, str):
+                if ends(message):
+                    await self.finish()
+                    if to_the_end:
+                        return
+            elif message and not self._is_finished:
+                await self.feed(message)
+                idle = IdleClock(idle_s)
 
     async def _push(self, pcm: Pcm) -> None:
-        if len(pcm):
-            await self.session.push(pcm)
-            observability.audio_seconds.labels(self._model).inc(len(pcm) / SAMPLE_RATE_HZ)
+        if not len(pcm):
+            return
+        self._session = self._session or self._hear()
+        self._samples += len(pcm)
+        await self._session.push(pcm)
+        observability.audio_seconds.labels(self._model).inc(len(pcm) / SAMPLE_RATE_HZ)
+
+    def _hear(self) -> Session:
+        session = self._begin()
+        self._untold.add(session)
+        self._begun.put_nowait((session, self._samples * 1000 // SAMPLE_RATE_HZ))
+        return session
 
 
 @asynccontextmanager
@@ -195,11 +315,13 @@ async def live_session(
             with serving.live_sessions.admit(protocol):
                 settings = serving.settings
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
-                session = Session(serving.runners, options, near_field)
+                live = LiveSession(
+                    lambda: Session(serving.runners, options, near_field), audio, options.recognition.model.id
+                )
                 try:
-                    yield LiveSession(session, audio, options.recognition.model.id)
+                    yield live
                 finally:
-                    await session.close()
+                    await live.close()
     finally:
         await audio.close()
 

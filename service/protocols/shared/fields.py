@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -42,3 +43,12 @@ def invalid_field(error: ValidationError) -> InvalidRequest:
     param = str(problem["loc"][0]).removesuffix("[]")
     message = problem["msg"].removeprefix("Value error, ")
     return InvalidRequest(f"`{param}`: {message}", param=param)
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Returns the JSON object that a text message is; None for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
