@@ -90,7 +90,7 @@ _IN_CHINESE = {
     "audio_url_timeout_sec": "获取一个 `audio_address` 最多用多少秒。",
     "aliyun_status_style": "阿里云 REST API 成功时的 `status`：200（`http`），或者像云上那样为 20000000（`cloud`）。",
     "max_live_sessions": "同时进行的实时会话上限；超过后拒绝新的会话。",
-    "live_idle_timeout_sec": "实时客户端多少秒不发送任何内容后关闭连接。",
+    "live_idle_timeout_sec": "实时客户端多久不发音频，句子就结束；阿里云协议中任务随之失败，与云上一致。",
     "asr_enable_nearfield_filter": "在实时识别中滤除远处的说话声和背景声。",
     "asr_nearfield_rms_threshold": "实时声音的响度（RMS，满刻度为 1）低于此值视为远场。",
     "host": "监听地址；127.0.0.1 表示仅本机。",

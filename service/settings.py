@@ -57,7 +57,10 @@ class Settings(RunnerSettings):
         default=200, gt=0, description="Live sessions at a time; past it a start is refused as one request too many."
     )
     live_idle_timeout_sec: float = Field(
-        default=10, gt=0, description="How long a live client may send nothing before its connection is closed."
+        default=10,
+        gt=0,
+        description="How long a live client may send no audio before its sentence ends; in Alibaba Cloud's protocol, "
+        "as in the cloud, its task then fails.",
     )
     asr_enable_nearfield_filter: bool = Field(
         default=True, description="Keep distant speech and background sound out of live recognition."

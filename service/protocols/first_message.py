@@ -9,7 +9,7 @@
     none of them               Alibaba Cloud's          FunASR's
 
 Audio, and text that is no JSON object, has none of them, and either dialect refuses it in its own words. A client that
-says nothing for too long is told a TaskFailed, and the connection is closed.
+says nothing for too long (minutes, on FunASR's paths) is told a TaskFailed, and the connection is closed.
 """
 
 from __future__ import annotations

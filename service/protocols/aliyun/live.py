@@ -6,10 +6,10 @@
       ^                                                             |
       +------------------- all is told: …Completed -----------------+
 
-Under way, audio is recognised as it comes, and a Control… directive changes nothing. Stopping, audio that was still on
-its way is thrown away, and the client may be silent. Any other message in a state, and silence under way, is a failure:
-whatever the state, a failure is told as TaskFailed and closes the connection. Silence when idle closes it as its usual
-end.
+Under way, audio is recognised as it comes, and a Control… directive changes nothing, nor does JSON without a header.
+Stopping, audio that was still on its way is thrown away, a second stop changes nothing, and the client may be silent.
+Any other message in a state, and silence under way, is a failure: what was said by then is told first, then the failure
+as TaskFailed, and the connection is closed. Silence when idle closes it as its usual end.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@
        +--------------------- all is told ---------------------+
 
 An opening is a text frame that has ``mode`` or ``is_speaking``; one that is an end itself leads back at once. Hearing,
-audio is recognised and told as it comes (online, 2pass) or put on disk (offline). Telling, the client may be silent;
-what it sends by then is taken for its next opening. All is told with an ``End``, where the client named a mode or its
-end asked for one. Any other message in a state, and silence (between recordings only after minutes), is a failure:
-whatever the state, a failure is told as an ``End`` that is not final and closes the connection.
+audio is recognised and told as it comes (online, 2pass) or put on disk (offline); silence on the line ends the
+sentence. Telling, the client may be silent; the text frame that it sends by then is taken for its next opening. All is
+told with an ``End``, where the client named a mode or its end asked for one. JSON that neither begins nor ends a
+recording changes nothing, nor do a second opening while one is heard and audio after its end. Text that is no JSON
+object, audio before the first opening, and silence of minutes are failures: what was said by then is told first, then
+the failure as an ``End`` that is not final, and the connection is closed.
 
 FunASR's own servers answer an offline recording once, at its end, and their clients leave after that answer.
 """

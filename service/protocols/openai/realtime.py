@@ -9,11 +9,11 @@
 Waiting, a commit, an update or a clear is followed at once. Hearing, audio is recognised as it comes. Telling, the
 client is told all that was heard, and what it says meanwhile waits; then what ended the hearing is followed, but for
 the commit of a sentence that the server has committed by now. Without turn detection an item grows through several
-hearings, until it is committed.
+hearings, until it is committed. An update that changes nothing of the sound is followed while hearing.
 
-An event that can't be followed is told as an ``error``, and the conversation goes on. Any other failure, and silence of
-minutes when waiting, is told as an ``error`` and closes the connection; where the service is at fault, an item that was
-growing is told as failed first.
+An event that can't be followed is told as an ``error``, and the conversation goes on. Any other failure, and silence
+of minutes when waiting, is told as an ``error``, after what was said by then, and closes the connection; where the
+service is at fault, an item that was growing is told as failed first.
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@
       ^                                    |
       +-------- all is told: final --------+
 
-Under way, audio is recognised as it comes. Stopping, audio that was still on its way is thrown away, and the client may
-be silent. Any other message in a state, and silence before the first start or under way, is a failure: whatever the
-state, a failure is told as an ``error`` and closes the connection. Silence after a session closes it as its usual end.
+Under way, audio is recognised as it comes; silence on the line ends the segment, and JSON that is neither a start nor a
+stop changes nothing. Stopping, audio that was still on its way is thrown away, a second stop changes nothing, and the
+client may be silent. Any other message in a state, and silence of minutes before the first start or under way, is a
+failure: what was said by then is told first, in a ``final``, then the failure as an ``error``, and the connection is
+closed. Silence of minutes after a session closes it as its usual end.
 """
 
 from __future__ import annotations
