@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runners import catalog, gpu
@@ -54,11 +54,16 @@ class RunnerSettings(BaseSettings):
     )
     modelscope_path: Path = Field(
         default=Path("~/.cache/modelscope/hub/models"),
-        description="ModelScope cache, laid out `<org>/<name>/`.",
+        validation_alias=AliasChoices("modelscope_path", "modelscope_cache"),
+        description="ModelScope cache in any layout of its clients, or a directory laid out `<org>/<name>/`; downloads "
+        "go to the latter. MODELSCOPE_CACHE, which the clients read, does the same.",
         validate_default=True,
     )
     hf_home: Path = Field(
         default=Path("~/.cache/huggingface"), description="Hugging Face cache.", validate_default=True
+    )
+    hf_hub_cache: Path | None = Field(
+        default=None, description="Hugging Face cache of models, where that is not `hub` in HF_HOME."
     )
     model_paths: Annotated[dict[str, Path], NoDecode] = Field(
         default={},
@@ -99,7 +104,12 @@ class RunnerSettings(BaseSettings):
             return {name.strip(): Path(path.strip()) for name, path in pairs}
         return value
 
-    @field_validator("modelscope_path", "hf_home")
+    @field_validator("hf_hub_cache", mode="before")
     @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("modelscope_path", "hf_home", "hf_hub_cache")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()

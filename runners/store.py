@@ -1,27 +1,32 @@
 """Finds a model's files: an explicit directory, what is shipped, the Bento's models, the caches, the hub.
 
-The order is that one; the first place that holds the part wins. Where nothing does and downloading
+The order is that one; the first place that holds the part whole wins. Where nothing does and downloading
 is off or fails, the error names the part, every place looked at and the command that prepares it.
 A Bento's models are the ones it was built with, however many versions the machine's model store has;
 outside a Bento that store is not looked at.
+
+The caches are read in every layout that a release of the hubs' clients writes, or reads from older ones.
+What is downloaded here is marked until it is whole; after a broken connection it goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from runners.catalog import PROJECT_ROOT, Model, Part
 from runners.settings import RunnerSettings
 
 log = logging.getLogger(__name__)
 
-# A directory is taken for a part's if it holds one of these files.
-_MARKS = {"language_model": ("TLG.fst",)}
+# Lies in a directory while it is downloaded to.
+_UNFINISHED = ".unfinished"
 
 
 class ModelFilesMissingError(RuntimeError):
@@ -33,11 +38,12 @@ def find_part(model: Model, part_name: str, settings: RunnerSettings) -> Path:
     part = model.parts[part_name]
     looked_at: list[str] = []
     for place, directory in _candidates(model, part_name, part, settings):
-        marks = _MARKS.get(part_name, ("config.yaml", "config.json"))
-        if any((directory / mark).is_file() for mark in marks):
+        lacking = _lacking(directory, part_name)
+        if not lacking:
             log.info("%s %s: found in %s", model.id, part_name, place)
             return directory
-        looked_at.append(f"{place}: {directory}")
+        unfinished = f" (unfinished, without {lacking[0]})" if directory.is_dir() else ""
+        looked_at.append(f"{place}: {directory}{unfinished}")
     if part.repository and settings.allow_model_download:
         return _download(model, part_name, part.repository, settings, looked_at)
     raise _missing(model, part_name, looked_at, "downloading is off (ALLOW_MODEL_DOWNLOAD=false)")
@@ -55,12 +61,72 @@ def _candidates(model: Model, part_name: str, part: Part, settings: RunnerSettin
         yield "the project", PROJECT_ROOT / part.directory
     yield from _bento_model(model, part_name)
     if part.repository:
-        organisation, name = part.repository.split("/")
-        for layout in (settings.modelscope_path, settings.modelscope_path / "models"):
-            yield "MODELSCOPE_PATH", layout / organisation / name
-        snapshots = settings.hf_home / "hub" / f"models--{organisation}--{name}" / "snapshots"
-        for snapshot in sorted(snapshots.glob("*"), reverse=True) if snapshots.is_dir() else []:
-            yield "HF_HOME", snapshot
+        for directory in _in_modelscope_cache(settings.modelscope_path, part.repository):
+            yield "MODELSCOPE_PATH", directory
+        hub_caches = [("HF_HUB_CACHE", settings.hf_hub_cache)] if settings.hf_hub_cache else []
+        for name, cache in (*hub_caches, ("HF_HOME", settings.hf_home / "hub"), ("HF_HOME", settings.hf_home)):
+            for directory in _in_hugging_face_cache(cache, part.repository):
+                yield name, directory
+
+
+def _in_modelscope_cache(path: Path, repository: str) -> Iterator[Path]:
+    """``<org>/<name>`` is the layout of ``--local_dir`` and of clients up to 1.37, which write a dot as ``___``.
+
+    Later ones write ``models/<org>--<name>/snapshots/<revision>``. ``path`` may be a client's cache (MODELSCOPE_CACHE)
+    or, as older releases have it, the ``hub`` or ``hub/models`` in it.
+    """
+    organisation, name = repository.split("/")
+    root = path
+    while root.name in ("hub", "models"):
+        root = root.parent
+    yield path / organisation / name
+    for directory in dict.fromkeys((path, root / "models", root / "hub" / "models", root / "hub", root)):
+        snapshots = directory / f"{organisation}--{name}" / "snapshots"
+        found = [directory / organisation / name, directory / organisation / name.replace(".", "___")]
+        found += [snapshots / "master", snapshots / "main", *_newest_first(snapshots)]
+        yield from (each for each in dict.fromkeys(found) if each.is_dir() and each != path / repository)
+
+
+def _in_hugging_face_cache(cache: Path, repository: str) -> Iterator[Path]:
+    """The snapshot that ``refs/main`` names, then others, which were fetched by revision."""
+    directory = cache / f"models--{repository.replace('/', '--')}"
+    main = directory / "refs" / "main"
+    snapshots = directory / "snapshots"
+    named = [snapshots / main.read_text(encoding="utf-8").strip()] if main.is_file() else []
+    yield from dict.fromkeys((*named, *_newest_first(snapshots)))
+    if not snapshots.is_dir():
+        yield snapshots
+
+
+def _newest_first(snapshots: Path) -> list[Path]:
+    found = snapshots.iterdir() if snapshots.is_dir() else ()
+    return sorted(found, key=lambda snapshot: (snapshot.stat().st_mtime, snapshot.name), reverse=True)
+
+
+def _lacking(directory: Path, part_name: str) -> list[str]:
+    """Names of files that the directory needs and doesn't have; empty for a whole model."""
+    if part_name == "language_model":
+        needed = ["TLG.fst"]
+    elif (directory / "config.yaml").is_file():
+        needed = [checkpoint_name(directory)]
+    elif (directory / "config.json").is_file():
+        index = directory / "model.safetensors.index.json"
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.is_file() else ()
+        needed = sorted(set(shards)) or ["model.safetensors"]
+    else:
+        needed = ["config.yaml", "config.json"]
+    # What a client leaves where it was stopped: up to 1.37 in a directory of its own.
+    needed += [path.stem for path in directory.glob("*.incomplete")]
+    needed += [path.name for path in (directory / "._____temp").glob("*")]
+    rest = ["a part"] if (directory / _UNFINISHED).exists() else []
+    return [name for name in needed if not (directory / name).is_file()] + rest
+
+
+def checkpoint_name(directory: Path) -> str:
+    """A FunASR model's weights: what ``configuration.json`` calls them (the hub's CAM++ isn't ``model.pt``)."""
+    description = directory / "configuration.json"
+    described = json.loads(description.read_text(encoding="utf-8")) if description.is_file() else {}
+    return str(described.get("file_path_metas", {}).get("init_param") or described.get("model_file") or "model.pt")
 
 
 @functools.cache
@@ -99,9 +165,18 @@ def _download(model: Model, part_name: str, repository: str, settings: RunnerSet
     target = settings.modelscope_path / repository
     log.info("%s %s: downloading %s to %s", model.id, part_name, repository, target)
     try:
-        return Path(snapshot_download(repository, local_dir=str(target)))
-    except (OSError, ValueError, RuntimeError) as error:
+        target.mkdir(parents=True, exist_ok=True)
+        with FileLock(target / ".lock"):  # several models and processes want the same parts
+            if _lacking(target, part_name):
+                (target / _UNFINISHED).touch()
+                # The client's own locks lie in its cache, and the home directory may be read-only.
+                snapshot_download(repository, cache_dir=str(settings.modelscope_path), local_dir=str(target))
+                (target / _UNFINISHED).unlink()
+        if lacking := _lacking(target, part_name):
+            raise ValueError(f"{repository} has no {lacking[0]}")
+    except Exception as error:  # the client's own errors are of no common kind
         raise _missing(model, part_name, looked_at, f"the download failed: {error}") from error
+    return target
 
 
 def _missing(model: Model, part_name: str, looked_at: list[str], why: str) -> ModelFilesMissingError:

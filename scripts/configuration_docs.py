@@ -72,8 +72,10 @@ _IN_CHINESE = {
     "省去一半显存。",
     "streaming_precision": "实时识别器线性层的运算精度：`fp32`、`bf16`、`int8`，或 `auto`（CPU 支持 bf16 乘法时用 "
     "bf16，否则用 int8；GPU 上用 fp32）。",
-    "modelscope_path": "ModelScope 缓存，目录结构为 `<org>/<name>/`。",
+    "modelscope_path": "ModelScope 缓存（其客户端各版本的任何目录结构），或结构为 `<org>/<name>/` 的目录；"
+    "下载的模型按后者存放。客户端自己的变量 MODELSCOPE_CACHE 作用相同。",
     "hf_home": "Hugging Face 缓存。",
+    "hf_hub_cache": "Hugging Face 的模型缓存，不在 HF_HOME 的 `hub` 里时设置。",
     "model_paths": "明确指定的模型目录：`id=目录,…`，id 是模型或仓库的 id（例如 "
     "`paraformer-large=/models/paraformer`）。",
     "allow_model_download": "启动时从 ModelScope 下载缺少的模型；封闭网络里设为 false。",

@@ -23,6 +23,8 @@ def default_text(name: str, field: FieldInfo) -> str:
     if name in _SHOWN:
         return _SHOWN[name]
     value = field.default
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | dict):

@@ -11,7 +11,7 @@ from runners.settings import RunnerSettings
 from service.settings import Settings
 
 # Before any test module is imported: BentoML reads its home, and runners their settings, on import.
-for _name in Settings.model_fields:
+for _name in (*Settings.model_fields, "modelscope_cache"):
     os.environ.pop(_name.upper(), None)
 for _settings in (RunnerSettings, Settings):
     _settings.model_config["env_file"] = None

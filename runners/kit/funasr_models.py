@@ -21,6 +21,8 @@ from typing import Any
 import torch
 import yaml
 
+from runners.store import checkpoint_name
+
 log = logging.getLogger(__name__)
 
 # A class's registered name -> the modules of funasr.models that it and its configurations need: a family says which
@@ -57,11 +59,7 @@ class ModelDirectory:
 
     @property
     def weights(self) -> Path:
-        """The checkpoint: what ``configuration.json`` calls it (the hub's CAM++ isn't ``model.pt``)."""
-        description = self.path / "configuration.json"
-        described = json.loads(description.read_text(encoding="utf-8")) if description.exists() else {}
-        name = described.get("file_path_metas", {}).get("init_param") or described.get("model_file") or "model.pt"
-        return self.path / str(name)
+        return self.path / checkpoint_name(self.path)
 
     def cmvn(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(shift, scale), each of the stacked feature dimension: ``(x + shift) * scale`` normalises features."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,113 @@ def settings(tmp_path: Path, **changes: Any) -> RunnerSettings:
 
 
 def directory(path: Path) -> Path:
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     (path / "config.yaml").write_text("model: Paraformer\n")
+    (path / "model.pt").touch()
     return path
 
 
-def test_the_modelscope_cache_is_found(tmp_path: Path) -> None:
-    expected = directory(tmp_path / "ms" / REPOSITORY)
-    assert find_part(LARGE, "asr", settings(tmp_path)) == expected
+SMALL = catalog.models()["qwen3-asr-0.6b"]  # its repository's name has a dot
 
 
-def test_the_hugging_face_cache_is_found(tmp_path: Path) -> None:
-    expected = directory(tmp_path / "hf/hub" / f"models--{REPOSITORY.replace('/', '--')}" / "snapshots/abc")
-    assert find_part(LARGE, "asr", settings(tmp_path)) == expected
+def weights(path: Path) -> Path:
+    """A model directory as Hugging Face's tools write it."""
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}")
+    (path / "model.safetensors").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "Qwen/Qwen3-ASR-0.6B",  # --local_dir, prepare_models, what is downloaded here
+        "Qwen/Qwen3-ASR-0___6B",  # up to 1.37, with MODELSCOPE_CACHE set to it
+        "hub/Qwen/Qwen3-ASR-0___6B",  # before there were data sets
+        "models/Qwen/Qwen3-ASR-0___6B",
+        "hub/models/Qwen/Qwen3-ASR-0___6B",
+        "hub/models/Qwen/Qwen3-ASR-0.6B",
+        "models/Qwen--Qwen3-ASR-0.6B/snapshots/master",  # 1.38 and later
+        "models/Qwen--Qwen3-ASR-0.6B/snapshots/v2",
+    ],
+)
+@pytest.mark.parametrize("named", ["", "hub", "hub/models", "models"])
+def test_every_layout_of_modelscopes_clients_is_found(tmp_path: Path, layout: str, named: str) -> None:
+    expected = weights(tmp_path / "cache" / layout)
+    assert find_part(SMALL, "asr", settings(tmp_path, modelscope_path=tmp_path / "cache" / named)) == expected
+
+
+def test_modelscopes_own_variable_names_the_cache_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "client"))
+    assert RunnerSettings(_env_file=None).modelscope_path == tmp_path / "client"
+    monkeypatch.setenv("MODELSCOPE_PATH", str(tmp_path / "ours"))
+    assert RunnerSettings(_env_file=None).modelscope_path == tmp_path / "ours"
+
+
+def hugging_face(cache: Path, **refs: str) -> Path:
+    repository = cache / "models--Qwen--Qwen3-ASR-0.6B"
+    (repository / "refs").mkdir(parents=True)
+    for name, commit in refs.items():
+        (repository / "refs" / name).write_text(commit)
+    return repository / "snapshots"
+
+
+@pytest.mark.parametrize("place", ["hub", ""])
+def test_the_hugging_face_cache_is_found(tmp_path: Path, place: str) -> None:
+    expected = weights(hugging_face(tmp_path / "hf" / place, main="abc") / "abc")
+    assert find_part(SMALL, "asr", settings(tmp_path)) == expected
+
+
+def test_hugging_faces_reference_says_which_snapshot(tmp_path: Path) -> None:
+    snapshots = hugging_face(tmp_path / "hf/hub", main="1abc")
+    expected = weights(snapshots / "1abc")
+    weights(snapshots / "9def")
+    assert find_part(SMALL, "asr", settings(tmp_path)) == expected
+
+
+def test_a_snapshot_fetched_by_its_revision_is_found(tmp_path: Path) -> None:
+    expected = weights(hugging_face(tmp_path / "hf/hub") / "abc")
+    assert find_part(SMALL, "asr", settings(tmp_path)) == expected
+
+
+def test_the_hub_cache_comes_before_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights(hugging_face(tmp_path / "hf/hub", main="abc") / "abc")
+    expected = weights(hugging_face(tmp_path / "large", main="abc") / "abc")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "large"))
+    assert find_part(SMALL, "asr", settings(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"model.safetensors": None},  # small files come first
+        {"model.safetensors": None, "model.safetensors.incomplete": "..."},
+        {"vocab.json.incomplete": "{"},
+        {"._____temp/merges.txt": "a"},  # up to 1.37
+        {"model.safetensors": None, "model.safetensors.index.json": '{"weight_map": {"a": "1.safetensors"}}'},
+    ],
+)
+def test_an_unfinished_download_is_passed_over_and_told(tmp_path: Path, lacking: dict[str, str | None]) -> None:
+    broken = weights(tmp_path / "ms" / "Qwen/Qwen3-ASR-0.6B")
+    for name, content in lacking.items():
+        (broken / name).parent.mkdir(exist_ok=True)
+        (broken / name).unlink() if content is None else (broken / name).write_text(content)
+    with pytest.raises(ModelFilesMissingError) as caught:
+        find_part(SMALL, "asr", settings(tmp_path))
+    assert f"MODELSCOPE_PATH: {broken} (unfinished, without " in str(caught.value)
+    whole = weights(hugging_face(tmp_path / "hf/hub", main="abc") / "abc")
+    assert find_part(SMALL, "asr", settings(tmp_path)) == whole
+
+
+def test_weights_in_several_files_are_whole_with_the_last(tmp_path: Path) -> None:
+    found = weights(tmp_path / "ms" / "Qwen/Qwen3-ASR-0.6B")
+    (found / "model.safetensors").rename(found / "1.safetensors")
+    index = {"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}
+    (found / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelFilesMissingError, match=r"without 2\.safetensors"):
+        find_part(SMALL, "asr", settings(tmp_path))
+    (found / "2.safetensors").touch()
+    assert find_part(SMALL, "asr", settings(tmp_path)) == found
 
 
 @pytest.mark.parametrize("key", ["paraformer-large", REPOSITORY])
@@ -118,7 +213,7 @@ def test_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_download_goes_to_the_modelscope_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import modelscope
 
-    def download(repository: str, *, local_dir: str) -> str:
+    def download(repository: str, *, cache_dir: str, local_dir: str) -> str:
         return str(directory(Path(local_dir)))
 
     monkeypatch.setattr(modelscope, "snapshot_download", download)
@@ -130,7 +225,7 @@ def test_the_download_is_called_as_the_installed_modelscope_wants_it() -> None:
 
     from modelscope import snapshot_download
 
-    inspect.signature(snapshot_download).bind("org/name", local_dir="/tmp/x")
+    inspect.signature(snapshot_download).bind("org/name", cache_dir="/tmp", local_dir="/tmp/x")
 
 
 def test_a_bento_uses_the_version_it_was_built_with(tmp_path: Path, bento: Path, two_versions: dict[str, Path]) -> None:
