@@ -106,7 +106,7 @@ def _fetch(repository: Repository, target: Path, fetch: Fetch) -> None:
         try:
             fetch(repository.name, target)
             break
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # the clients' own errors are of no common kind
             print(f"  try {attempt} of {_TRIES} failed: {error}", flush=True)
     else:
         sys.exit(f"{repository.name} could not be fetched. What has arrived is kept: run the same command again.")
