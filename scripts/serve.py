@@ -90,8 +90,7 @@ class Server:
         for line in self._process.stdout:
             self._last_lines.append(line)
             self._loaded.update(_INITIALIZED.findall(line))
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            write(line)
 
     async def exited(self) -> int:
         return await asyncio.to_thread(self._process.wait)
@@ -158,7 +157,16 @@ class Server:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    write(text + "\n")
+
+
+def write(text: str) -> None:
+    """Writes to standard output. Once nobody reads it any more (``| head``, a closed terminal), to nowhere."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_settings() -> LaunchSettings:
@@ -238,8 +246,9 @@ async def serve(target: str, settings: LaunchSettings) -> int:
     """Runs the server until a signal or its end; returns the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            loop.add_signal_handler(number, stop.set)
     say(f"Loading {', '.join(settings.enabled_models)} …")
     check_models(settings)
     began = time.monotonic()

@@ -38,9 +38,14 @@ async def _double_four_times(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(number))
 
 
+async def _log_a_lot(request: Request) -> PlainTextResponse:
+    print("x" * 2**20, flush=True)
+    return PlainTextResponse("logged")
+
+
 # BentoML's own readiness probe hangs for as long as this limit if it came before the runner was there.
 @bentoml.service(name="ASRService", workers=1, traffic={"timeout": 10})
-@bentoml.asgi_app(Starlette(routes=[Route("/work", _double_four_times)]), path="/")
+@bentoml.asgi_app(Starlette(routes=[Route("/work", _double_four_times), Route("/log", _log_a_lot)]), path="/")
 class ASRService:
     runner = bentoml.depends(StubRunner)
 

@@ -18,13 +18,14 @@ from runners.catalog import PROJECT_ROOT
 
 
 class Launched:
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, *command: str, **environment: str) -> None:
+        """``command``: what runs the launcher, such as nohup."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.serve", "tests.e2e.stub_service:ASRService"],
+            [*command, sys.executable, "-m", "scripts.serve", "tests.e2e.stub_service:ASRService"],
             cwd=PROJECT_ROOT,
             env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **environment},
             stdout=subprocess.PIPE,
@@ -42,6 +43,11 @@ class Launched:
                 return
         raise AssertionError("not ready:\n" + "".join(self.lines))
 
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            body: bytes = answer.read()
+            return body
+
     def end(self) -> tuple[int, str]:
         """Exit code and all output."""
         output, _ = self.process.communicate(timeout=90)
@@ -56,15 +62,15 @@ def launch() -> Iterator[type[Launched]]:
     started: list[Launched] = []
 
     class Recorded(Launched):
-        def __init__(self, **environment: str) -> None:
-            super().__init__(**environment)
+        def __init__(self, *command: str, **environment: str) -> None:
+            super().__init__(*command, **environment)
             started.append(self)
 
     yield Recorded
     for launched in started:
         if launched.process.poll() is None:
             launched.process.terminate()
-            launched.process.communicate(timeout=90)
+            launched.process.wait(timeout=90)
 
 
 def test_sigterm_lets_a_request_finish_and_leaves_no_process(launch: type[Launched]) -> None:
@@ -76,8 +82,7 @@ def test_sigterm_lets_a_request_finish_and_leaves_no_process(launch: type[Launch
     answers = []
 
     def ask() -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{launched.port}/work", timeout=60) as answer:
-            answers.append(answer.read())
+        answers.append(launched.get("/work"))
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -88,6 +93,34 @@ def test_sigterm_lets_a_request_finish_and_leaves_no_process(launch: type[Launch
     assert answers == [b"16"]
     assert code == 0, output
     assert len(launched.members) >= 3
+    assert launched.left() == []
+
+
+def test_a_closed_terminal_ends_the_server_too(launch: type[Launched]) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    launched.process.send_signal(signal.SIGHUP)
+    code, output = launched.end()
+    assert code == 0, output
+    assert launched.left() == []
+
+
+def test_nohup_keeps_it(launch: type[Launched]) -> None:
+    launched = launch("nohup")
+    launched.wait_until_ready()
+    launched.process.send_signal(signal.SIGHUP)
+    assert launched.get("/work") == b"16"
+
+
+def test_a_reader_of_the_output_that_leaves_does_not_stall_the_server(launch: type[Launched]) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    assert launched.process.stdout is not None
+    launched.process.stdout.close()  # as `| head` does
+    for _ in range(3):
+        assert launched.get("/log") == b"logged"
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(timeout=90) == 0
     assert launched.left() == []
 
 
