@@ -72,9 +72,12 @@ class Settings(RunnerSettings):
     @field_validator("api_key", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(SecretStr(key.strip()) for key in value.split(",") if key.strip())
-        return value
+        if not isinstance(value, str):
+            return value
+        keys = tuple(SecretStr(key.strip()) for key in value.split(",") if key.strip())
+        if value.strip() and not keys:  # whoever wrote it wants a key asked for
+            raise ValueError("has no key between its commas; leave it empty to ask for none")
+        return keys
 
     @field_validator("max_audio_size", mode="before")
     @classmethod

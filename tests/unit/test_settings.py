@@ -41,10 +41,18 @@ def test_the_largest_file_is_2_gb_by_default(monkeypatch: pytest.MonkeyPatch) ->
     assert Settings().max_audio_size == 2 * 2**30
 
 
-@pytest.mark.parametrize("value", ["", " ", ","])
+@pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_key_asks_for_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("API_KEY", value)
     assert Settings().api_key == ()
+
+
+@pytest.mark.parametrize("value", [",", " , ,"])
+def test_commas_without_a_key_do_not_open_the_service(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("API_KEY", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert describe_problems(caught.value).startswith("API_KEY has no key between its commas")
 
 
 def test_keys_are_a_list_without_surrounding_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
