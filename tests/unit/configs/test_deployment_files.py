@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +49,40 @@ def containers(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def health_checks() -> list[str]:
+    """The Python programs that containers run as health checks."""
+    image = re.search(
+        r"HEALTHCHECK .*?CMD (\[.*?\])$", read("configs/container/Dockerfile.j2"), re.DOTALL | re.MULTILINE
+    )
+    assert image
+    api = next(m for m in yaml.safe_load_all(read("configs/kubernetes/base/api.yaml")) if m["kind"] == "Deployment")
+    probes = [p for c in containers([api]) for name, p in c.items() if name.endswith("Probe") and "exec" in p]
+    assert probes
+    commands = [json.loads(image[1]), *(probe["exec"]["command"] for probe in probes)]
+    assert all(command[:2] == ["python", "-c"] for command in commands)
+    return [command[2] for command in commands]
+
+
+class _Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+
+
+@pytest.mark.parametrize("program", health_checks())
+def test_a_health_check_asks_its_own_container_whatever_the_proxy(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
+        monkeypatch.setenv("BENTOML_PORT", str(server.server_port))
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        subprocess.run([sys.executable, "-c", program.replace(":8001", f":{server.server_port}")], check=True)
+        answering.join()
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
