@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -113,6 +113,8 @@ class Edge:
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # the edge: what is not caught here hangs or shows a traceback
             if exchange.response_started:
+                if isinstance(error, ClientDisconnect):
+                    return
                 raise
             await _failure_response(rules, error)(scope, exchange.receive, exchange.send)
 

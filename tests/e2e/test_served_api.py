@@ -125,6 +125,23 @@ def test_utterances_of_different_clients_are_batched(server: Served) -> None:
     assert together / utterances > 1.2
 
 
+def test_a_client_that_leaves_its_stream_is_no_error_in_the_log(server: Served, meeting: Path) -> None:
+    before, logged = metric(server, "asr_requests_total"), server.log.stat().st_size
+    request = {
+        "headers": {"Authorization": f"Bearer {KEY}"},
+        "data": {"model": "whisper-1", "stream": "true"},
+        "files": {"file": meeting.read_bytes()},
+    }
+    with httpx.stream("POST", f"{server.url}/v1/audio/transcriptions", timeout=60, **request) as answer:
+        assert next(answer.iter_lines()).startswith("data: ")
+    while metric(server, "asr_requests_total") == before:
+        time.sleep(0.1)
+    httpx.get(f"{server.url}/readyz", timeout=60)  # what would be logged comes right after the count
+    new = server.log.read_bytes()[logged:].decode()
+    assert "Traceback" not in new
+    assert "ERROR" not in new
+
+
 def test_metrics_tell_what_was_done(server: Served) -> None:
     audio_s = metric(server, "asr_audio_seconds_total")
     transcribe(server, RECORDINGS["weather"].path)

@@ -173,6 +173,16 @@ def test_a_client_that_left_still_ends_the_exchange() -> None:
     assert Client().ask(failing(ClientDisconnect()), headers=KEY) == 499
 
 
+def test_a_client_that_leaves_a_stream_is_no_failure() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ClientDisconnect
+
+    client = Client()
+    client.ask(app, headers=KEY)
+    assert len(client.sent) == 1
+
+
 def test_after_the_response_has_begun_a_failure_breaks_it_off() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
