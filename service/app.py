@@ -33,6 +33,8 @@ def create_app(serving: Serving) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Beside the document, so that Swagger's "Try it out" stays below a prefix that a proxy has put before it.
+        servers=[{"url": "."}],
     )
     app.state.serving = serving
     for protocol in PROTOCOLS:
