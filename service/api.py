@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
-import bentoml
+import functools
+from typing import TYPE_CHECKING, Any
 
-from runners import catalog, logs
+import bentoml
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from runners import catalog
 from runners.campplus.runner import CampplusRunner
 from runners.paraformer.runner import ParaformerRunner
 from runners.paraformer_streaming.runner import ParaformerStreamingRunner
 from runners.qwen3.runner import Qwen3Runner
 from runners.vad.runner import VadRunner
-from service.app import create_app
-from service.inference import proxies
-from service.observability import start_tracing, stop_tracing
-from service.serving import Serving
 from service.settings import settings
-from service.websocket import install
+
+if TYPE_CHECKING:
+    from service.inference import Runners
+    from service.serving import Serving
 
 _settings = settings()
-logs.configure(_settings.log_level, _settings.log_format)
-serving = Serving(_settings)
-app = create_app(serving)
-install()
 _needed = {runner for name in _settings.enabled_models for runner in catalog.models()[name].family.runners}
+
+
+class _App(Starlette):
+    """The app that clients talk to, made where it is served.
+
+    BentoML imports this module in each runner's process, too, where the app would only take 100 MB and a second.
+    """
+
+    def __init__(self) -> None:
+        pass  # what a Starlette has is the made app's: __getattr__
+
+    @functools.cached_property
+    def serving(self) -> Serving:
+        from service.serving import Serving
+
+        return Serving(_settings)
+
+    @functools.cached_property
+    def _made(self) -> Starlette:
+        from runners import logs
+        from service.app import create_app
+        from service.websocket import install
+
+        logs.configure(_settings.log_level, _settings.log_format)
+        install()
+        return create_app(self.serving)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._made(scope, receive, send)
+
+
+app = _App()
 
 
 # One process: admission control counts in it. It computes little; the runners do.
@@ -49,13 +84,18 @@ class ASRService:
     qwen3 = bentoml.depends(Qwen3Runner) if "qwen3" in _needed else None
 
     def __init__(self) -> None:
+        from service.inference import proxies
+        from service.observability import start_tracing
+
         start_tracing(_settings.otel_exporter_otlp_endpoint)
-        self._runners = proxies(self)
-        serving.bind(self._runners)
+        self._runners: Runners = proxies(self)
+        app.serving.bind(self._runners)
 
     async def __is_ready__(self) -> bool:
         return await self._runners.ready()
 
     @bentoml.on_shutdown
     def _send_last_spans(self) -> None:
+        from service.observability import stop_tracing
+
         stop_tracing()
