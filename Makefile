@@ -86,8 +86,8 @@ clean: ## remove what was made here: environment, builds, caches (not the model 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made again only when the lists of versions change.
-.venv/.runtime: requirements.txt scripts/setup_venv.py
-	@$(PYTHON) scripts/setup_venv.py .venv requirements.txt
+.venv/.runtime: requirements.txt requirements-no-deps.txt scripts/setup_venv.py
+	@$(PYTHON) scripts/setup_venv.py .venv requirements.txt requirements-no-deps.txt
 	@touch $@
 .venv-gpu/.runtime: requirements-gpu.txt scripts/setup_venv.py
 	@$(PYTHON) scripts/setup_venv.py .venv-gpu requirements-gpu.txt

@@ -88,6 +88,7 @@ def build(tags: list[str], *, gpu: bool = False) -> bentoml.Bento:
                 shutil.copy(source, context / name)
         if gpu:
             shutil.copy(PROJECT_ROOT / "requirements-gpu.txt", context / "requirements.txt")
+            (context / "requirements-no-deps.txt").write_text("# requirements.txt has everything\n", encoding="utf-8")
         names = ",".join(tag.partition(":")[0] for tag in tags)
         (context / "bento.env").write_text(f"ENABLED_MODELS={names}\nALLOW_MODEL_DOWNLOAD=false\n", encoding="utf-8")
         (context / "bentofile.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

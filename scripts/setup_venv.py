@@ -1,6 +1,7 @@
-"""Makes the virtual environment and installs a list of pinned versions, with a few lines of progress.
+"""Makes the virtual environment and installs lists of pinned versions, with a few lines of progress.
 
-Run by `make` with the system's Python, so nothing but the standard library is imported.
+`setup_venv.py VENV REQUIREMENTS [NO_DEPS]`; what the last list names is installed without what it declares. Run by
+`make` with the system's Python, so nothing but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ SUPPORTED = ((3, 10), (3, 13))
 
 
 def main() -> None:
-    venv, requirements = Path(sys.argv[1]), Path(sys.argv[2])
+    venv, requirements, *no_deps = map(Path, sys.argv[1:])
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
         sys.exit(
             f"Python 3.10 to 3.13 is needed, this is {sys.version.split()[0]}; choose one: make PYTHON=python3.11 …"
@@ -28,15 +29,17 @@ def main() -> None:
                 f"{(made.stdout + made.stderr).strip()}"
             )
     install(venv, requirements)
+    for more in no_deps:
+        install(venv, more, "--no-deps")
 
 
-def install(venv: Path, requirements: Path) -> None:
+def install(venv: Path, requirements: Path, *options: str) -> None:
     """Installs ``requirements``, showing how far it is; ends the process with pip's last lines on failure."""
     print(f"Installing {requirements} (the first time takes some minutes) …", flush=True)
     started = time.monotonic()
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     with subprocess.Popen(
-        [*command, "--progress-bar", "off", "-r", str(requirements)],
+        [*command, "--progress-bar", "off", *options, "-r", str(requirements)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

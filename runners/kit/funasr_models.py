@@ -1,18 +1,14 @@
 """Builds FunASR models from a hub-layout directory, without FunASR's AutoModel.
 
-AutoModel runs one utterance at a time on a CPU and ``import funasr`` loads every model it knows
-(11 s and half a gigabyte in each process). Here a bare package stands in for ``funasr/__init__.py``,
-so only the modules of the wanted model are imported; classes, configuration and weights are FunASR's.
+AutoModel runs one utterance at a time on a CPU. Only the modules of the wanted model are imported;
+classes, configuration and weights are FunASR's.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import logging
-import sys
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 import torch
 import yaml
 
+from runners.kit.bare import import_bare
 from runners.store import checkpoint_name
 
 log = logging.getLogger(__name__)
@@ -92,7 +89,7 @@ class ModelDirectory:
 
 def model_class(name: str, modules: Modules) -> Any:
     """FunASR's class of that registered name, with the components that its configurations refer to."""
-    _install_bare_package()
+    import_bare("funasr")
     for module in modules[name]:
         importlib.import_module(f"funasr.models.{module}")
     return importlib.import_module("funasr.register").tables.model_classes[name]
@@ -109,15 +106,3 @@ def load_weights_into(model: torch.nn.Module, path: Path) -> None:
         raise UnsupportedModelError(f"{path}: {len(missing)} parameters are missing, the first: {missing[0]}")
     if unexpected:
         log.debug("%s: %d parameters unused", path, len(unexpected))
-
-
-def _install_bare_package() -> None:
-    if "funasr" in sys.modules:
-        return
-    spec = importlib.util.find_spec("funasr")
-    if spec is None or spec.submodule_search_locations is None:
-        raise UnsupportedModelError("the package funasr is not installed")
-    package = types.ModuleType("funasr")
-    package.__path__ = list(spec.submodule_search_locations)
-    package.__spec__ = spec
-    sys.modules["funasr"] = package

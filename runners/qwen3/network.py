@@ -1,34 +1,27 @@
-"""Qwen3-ASR's and its aligner's network classes, of the `qwen-asr` package, loaded from the original layout.
-
-Only the network is imported: the package's own entry takes seconds and brings a web framework.
-"""
+"""Qwen3-ASR's and its aligner's network classes, of the `qwen-asr` package, loaded from the original layout."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-_PACKAGE = "qwen_asr"
+from runners.kit.bare import import_bare
+
 _WINDOWS = "qwen3_audio_windows"
 
 
 def _backend() -> Any:
     """The package's module of network classes."""
-    if _PACKAGE not in sys.modules:
-        found = importlib.util.find_spec(_PACKAGE)
-        if found is None or found.submodule_search_locations is None:
-            raise ModuleNotFoundError(
-                "without a CUDA GPU and vLLM, Qwen3-ASR needs qwen-asr: pip install 'asr-service[cpu]'", name=_PACKAGE
-            )
-        bare = types.ModuleType(_PACKAGE)
-        bare.__spec__, bare.__path__ = found, list(found.submodule_search_locations)
-        sys.modules[_PACKAGE] = bare
+    try:
+        import_bare("qwen_asr")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "without a CUDA GPU and vLLM, Qwen3-ASR needs qwen-asr: pip install --no-deps -r requirements-no-deps.txt",
+            name=error.name,
+        ) from None
     from qwen_asr.core import transformers_backend
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runners.kit.bare import import_bare
+
 
 @dataclass(frozen=True)
 class TextWord:
@@ -161,6 +163,7 @@ def _parts(word: str) -> list[str]:
 @functools.cache
 def _korean() -> Any:
     """qwen-asr brings a dictionary; transformers' processor does without, and so is it without qwen-asr."""
+    import_bare("soynlp")
     from soynlp.tokenizer import LTokenizer
 
     package = importlib.util.find_spec("qwen_asr")

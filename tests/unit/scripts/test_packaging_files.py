@@ -24,6 +24,10 @@ def pins(name: str) -> set[str]:
     return {line for line in read(name).splitlines() if line and not line.startswith("#")}
 
 
+def name_of(pin: str) -> str:
+    return pin.partition("==")[0]
+
+
 def test_env_example_lists_every_setting_with_its_description_and_default() -> None:
     assert read(".env.example") == render(), "run: .venv/bin/python -m scripts.env_example"
 
@@ -56,9 +60,23 @@ def test_what_runs_the_service_is_locked_to_the_versions_that_are_tested() -> No
     assert pins("requirements.txt") <= pins("constraints.txt")
 
 
+def test_what_is_installed_without_its_dependencies_is_pinned_to_what_is_tested() -> None:
+    alone = pins("requirements-no-deps.txt")
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in alone)
+    assert {name_of(line) for line in alone} >= {"funasr", "qwen-asr"}
+    assert not {name_of(line) for line in alone} & {name_of(line) for line in pins("requirements.txt")}
+    elsewhere = {name_of(line): line for line in pins("constraints.txt") | pins("requirements-gpu.txt")}
+    assert all(elsewhere.get(name_of(line), line) == line for line in alone)
+
+
+def test_what_only_demos_and_training_need_is_not_installed() -> None:
+    names = {name_of(line) for line in pins("requirements.txt")}
+    assert not names & {"gradio", "flask", "numba", "umap-learn", "scikit-learn", "pandas", "accelerate", "hydra-core"}
+
+
 def test_every_dependency_of_the_project_is_locked() -> None:
     named = re.findall(r'^    "([a-z0-9-]+)[=>"]', read("pyproject.toml"), re.MULTILINE)
-    locked = {line.partition("==")[0] for name in ("constraints.txt", "requirements-gpu.txt") for line in pins(name)}
+    locked = {name_of(line) for name in ("constraints.txt", "requirements-gpu.txt") for line in pins(name)}
     assert len(named) > 20
     assert set(named) <= locked
 
@@ -70,6 +88,6 @@ def test_the_app_tells_the_project_version() -> None:
 def test_a_bento_includes_the_code_and_no_models_tests_or_training() -> None:
     config = yaml.safe_load(read("bentofile.yaml"))
     assert config["service"] == "service:ASRService"
-    assert {"service/", "runners/", "configs/"} <= set(config["include"])
+    assert {"service/", "runners/", "configs/", "requirements-no-deps.txt"} <= set(config["include"])
     assert not any(re.match(r"models|tests|scripts|build|\*", entry) for entry in config["include"])
     assert config["python"] == {"requirements_txt": "requirements.txt", "lock_packages": False}
