@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from runners.families import PARAFORMER, Family, family_named
 
-log = logging.getLogger(__name__)
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -79,33 +77,3 @@ def models() -> dict[str, Model]:
     """Every model of the catalog by id, in the catalog's order (the first is the preferred default)."""
     entries = yaml.safe_load((PROJECT_ROOT / "configs" / "models.yaml").read_text(encoding="utf-8"))
     return {name: Model(id=name, **entry) for name, entry in entries.items()}
-
-
-# From this much GPU memory on, `auto` takes the larger Qwen3-ASR (1.7B beside its aligner and Paraformer).
-_LARGE_GPU_GB = 32
-
-
-def resolve_enabled(names: tuple[str, ...], gpu_memory_gb: float | None) -> tuple[str, ...]:
-    """Model ids for ENABLED_MODELS: expands ``auto``, ``all`` and ``demo``; ValueError on an unknown name.
-
-    ``gpu_memory_gb`` is that of the GPU, None where there is none: then a model that needs one must be named.
-    """
-    known = models()
-    real = [m.id for m in known.values() if not m.demo]
-    large, small = "qwen3-asr-1.7b", "qwen3-asr-0.6b"
-    if gpu_memory_gb is None:
-        left_out = [name for name in real if known[name].family.needs_gpu]
-        groups = {name: [n for n in real if n not in left_out] for name in ("auto", "all")}
-    else:
-        left_out = []
-        chosen = large if gpu_memory_gb >= _LARGE_GPU_GB else small
-        groups = {"auto": [chosen, "paraformer-large"], "all": [chosen, *(n for n in real if n != chosen)]}
-    groups["demo"] = [m.id for m in known.values() if m.demo]
-    resolved: dict[str, None] = {}
-    for name in names:
-        if name not in known and name not in groups:
-            raise ValueError(f"{name!r} is not a model; known: {', '.join([*groups, *known])}")
-        if left_out and name in ("auto", "all"):
-            log.info("%s: no CUDA GPU, so %s are left out; name one to run it on the CPU", name, ", ".join(left_out))
-        resolved.update(dict.fromkeys(groups.get(name, [name])))
-    return tuple(resolved)

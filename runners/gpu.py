@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runners.catalog import Model
 
@@ -23,12 +25,12 @@ _MOST_CACHE_GB = 32.0
 
 @functools.cache
 def memory_gb() -> float | None:
-    """Of the first CUDA GPU, in GiB; None where there is none. Creates no CUDA context."""
+    """Of the GPU that CUDA's device 0 is, in GiB; None where there is none. Creates no CUDA context."""
     return _memory_gb("total")
 
 
 def used_gb() -> float | None:
-    """What everything on the first CUDA GPU takes of its memory now, in GiB; None where there is none."""
+    """What everything on that GPU takes of its memory now, in GiB; None where there is none."""
     return _memory_gb("used")
 
 
@@ -42,11 +44,38 @@ def _memory_gb(kind: str) -> float | None:
     except pynvml.NVMLError:
         return None
     try:
-        return float(getattr(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)), kind)) / 2**30
+        device = _device_0(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return None if device is None else float(getattr(pynvml.nvmlDeviceGetMemoryInfo(device), kind)) / 2**30
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
+
+
+def _device_0(nvml: Any, visible: str | None) -> Any:
+    """NVML's handle of what CUDA calls device 0, None for no device. CUDA goes by the first entry of ``visible``:
+
+    an index, a UUID or the beginning of one, or a MIG device's UUID; none for anything else, such as "" and -1.
+    """
+    first = "0" if visible is None else visible.partition(",")[0].strip()
+    if first.startswith("MIG-"):
+        return nvml.nvmlDeviceGetHandleByUUID(first)
+    cards = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    if first.startswith("GPU-"):
+        found = [card for card in cards if str(nvml.nvmlDeviceGetUUID(card)).startswith(first)]
+    else:
+        found = cards[int(first) :][:1] if first.isdecimal() else []
+    return _first_instance(nvml, found[0]) if found else None
+
+
+def _first_instance(nvml: Any, card: Any) -> Any:
+    """The first MIG device of a card that is divided into such, which CUDA then sees in its place; else the card."""
+    try:
+        if nvml.nvmlDeviceGetMigMode(card)[0]:
+            return nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, 0)
+    except nvml.NVMLError:  # a card that can't be divided
+        pass
+    return card
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runners import catalog, gpu
@@ -13,12 +14,19 @@ from runners import catalog, gpu
 # A Bento says in bento.env which models it carries; the later file and the environment win.
 _ENV_FILES = (catalog.PROJECT_ROOT / "bento.env", ".env")
 
+log = logging.getLogger(__name__)
+
 
 class RunnerSettings(BaseSettings):
     """Which models run, where their files are, and how they use the machine."""
 
     model_config = SettingsConfigDict(env_file=_ENV_FILES, extra="ignore", frozen=True, hide_input_in_errors=True)
 
+    enable_streaming_vllm: bool = Field(
+        default=False,
+        description="Load a second vLLM recogniser for live Qwen3-ASR sessions, which offline work then cannot slow; "
+        "off, both share one, and half the GPU memory.",
+    )
     enabled_models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",),
         description="Models to load: `auto` (what this machine can run), `all`, `demo` (the closed-vocabulary "
@@ -46,11 +54,6 @@ class RunnerSettings(BaseSettings):
         default="auto",
         description="Arithmetic of the live recogniser's linear layers: `fp32`, `bf16`, `int8`, or `auto` "
         "(bf16 where the CPU multiplies it, else int8; fp32 on a GPU).",
-    )
-    enable_streaming_vllm: bool = Field(
-        default=False,
-        description="Load a second vLLM recogniser for live Qwen3-ASR sessions, which offline work then cannot slow; "
-        "off, both share one, and half the GPU memory.",
     )
     modelscope_path: Path = Field(
         default=Path("~/.cache/modelscope/hub/models"),
@@ -86,13 +89,14 @@ class RunnerSettings(BaseSettings):
 
     @field_validator("enabled_models", mode="before")
     @classmethod
-    def _resolve_models(cls, value: object) -> object:
+    def _resolve_models(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
         if not value:
             raise ValueError("is empty; use auto, all, demo or a list of model ids")
         assert isinstance(value, tuple)
-        return catalog.resolve_enabled(value, gpu.memory_gb())
+        live_engine = info.data.get("enable_streaming_vllm", False)  # the field above
+        return resolve_enabled(value, gpu.memory_gb(), live_engine=live_engine)
 
     @field_validator("model_paths", mode="before")
     @classmethod
@@ -113,3 +117,57 @@ class RunnerSettings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+
+# What `auto` takes on a GPU, the best first, each from some GiB of memory on (a card sold as 32 GB reports 31.x) and
+# where it fits. The 1.7B would run in less, with less cache than many requests at a time want.
+_ON_GPU = (
+    (30, ("qwen3-asr-1.7b", "paraformer-large")),
+    (0, ("qwen3-asr-0.6b", "paraformer-large")),
+    (0, ("qwen3-asr-0.6b",)),
+    (0, ("paraformer-large",)),
+)
+
+
+def resolve_enabled(
+    names: tuple[str, ...], gpu_memory_gb: float | None, *, live_engine: bool = False
+) -> tuple[str, ...]:
+    """Model ids for ENABLED_MODELS: expands ``auto``, ``all`` and ``demo``; ValueError on an unknown name.
+
+    ``gpu_memory_gb`` is that of the GPU, None where there is none: then a model that needs one must be named.
+    ``live_engine``: as in ``gpu.shares``.
+    """
+    known = catalog.models()
+    real = [m.id for m in known.values() if not m.demo]
+    if gpu_memory_gb is None:
+        left_out = [name for name in real if known[name].family.needs_gpu]
+        groups = {name: [n for n in real if n not in left_out] for name in ("auto", "all")}
+    else:
+        left_out = []
+        chosen = _fitting(gpu_memory_gb, live_engine=live_engine)
+        groups = {"auto": chosen, "all": [chosen[0], *(n for n in real if n != chosen[0])]}
+        if "auto" in names:
+            log.info("auto: %s, which fit the GPU's %.1f GiB", ", ".join(chosen), gpu_memory_gb)
+    groups["demo"] = [m.id for m in known.values() if m.demo]
+    resolved: dict[str, None] = {}
+    for name in names:
+        if name not in known and name not in groups:
+            raise ValueError(f"{name!r} is not a model; known: {', '.join([*groups, *known])}")
+        if left_out and name in ("auto", "all"):
+            log.info("%s: no CUDA GPU, so %s are left out; name one to run it on the CPU", name, ", ".join(left_out))
+        resolved.update(dict.fromkeys(groups.get(name, [name])))
+    return tuple(resolved)
+
+
+def _fitting(gpu_memory_gb: float, *, live_engine: bool) -> list[str]:
+    """The best of what `auto` may take that the GPU has room for; the last where it has room for none."""
+    for least_gb, names in _ON_GPU:
+        if gpu_memory_gb >= least_gb:
+            try:
+                gpu.shares([catalog.models()[name] for name in names], gpu_memory_gb, live_engine=live_engine)
+            except ValueError as too_large:
+                log.info("auto passes over what doesn't fit: %s", too_large)
+            else:
+                return list(names)
+    log.warning("auto: nothing is known to fit the GPU's %.1f GiB", gpu_memory_gb)
+    return list(_ON_GPU[-1][1])

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import ipaddress
 import itertools
+import logging
 import os
 import re
 import signal
@@ -175,6 +176,11 @@ def read_settings() -> LaunchSettings:
         settings = LaunchSettings()
         if "enabled_models" not in settings.model_fields_set:
             settings = LaunchSettings(enabled_models="demo")  # type: ignore[arg-type]
+        else:  # once more, aloud: what `auto` takes, and why
+            said = logging.getLogger("runners.settings")
+            said.addHandler(logging.StreamHandler(sys.stdout))
+            said.setLevel(logging.INFO)
+            settings = LaunchSettings()
     except ValidationError as error:
         for problem in describe_problems(error).splitlines():
             sys.stderr.write(f"wrong setting: {problem}\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING, Any
 
 import bentoml
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from runners import catalog
+from runners import catalog, gpu
 from runners.campplus.runner import CampplusRunner
 from runners.paraformer.runner import ParaformerRunner
 from runners.paraformer_streaming.runner import ParaformerStreamingRunner
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from service.inference import Runners
     from service.serving import Serving
 
+log = logging.getLogger(__name__)
 _settings = settings()
 _needed = {runner for name in _settings.enabled_models for runner in catalog.models()[name].family.runners}
 
@@ -47,6 +49,9 @@ class _App(Starlette):
         from service.websocket import install
 
         logs.configure(_settings.log_level, _settings.log_format)
+        memory_gb = gpu.memory_gb()
+        on = "no GPU" if memory_gb is None else f"a GPU of {memory_gb:.1f} GiB"
+        log.info("models: %s, on %s", ", ".join(_settings.enabled_models), on)
         install()
         return create_app(self.serving)
 

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from runners.catalog import PROJECT_ROOT, Model, models, resolve_enabled
+from runners.catalog import PROJECT_ROOT, Model, models
 from runners.families import QWEN3
+from runners.gpu import shares
+from runners.settings import resolve_enabled
 
 LARGE, SMALL, PARAFORMER = "qwen3-asr-1.7b", "qwen3-asr-0.6b", "paraformer-large"
 
@@ -16,14 +18,37 @@ LARGE, SMALL, PARAFORMER = "qwen3-asr-1.7b", "qwen3-asr-0.6b", "paraformer-large
     ("gpu_memory_gb", "enabled"),
     [
         (None, (PARAFORMER,)),
+        (8, (PARAFORMER,)),
+        (11, (SMALL,)),
+        (12, (SMALL,)),
+        (14.6, (SMALL, PARAFORMER)),  # a T4, sold as 16
         (16, (SMALL, PARAFORMER)),
-        (31.9, (SMALL, PARAFORMER)),
-        (32, (LARGE, PARAFORMER)),
+        (24, (SMALL, PARAFORMER)),
+        (31.8, (LARGE, PARAFORMER)),  # cards sold as 32
+        (40, (LARGE, PARAFORMER)),
+        (48, (LARGE, PARAFORMER)),
         (80, (LARGE, PARAFORMER)),
     ],
 )
-def test_auto_follows_the_gpus_memory(gpu_memory_gb: float | None, enabled: tuple[str, ...]) -> None:
-    assert resolve_enabled(("auto",), gpu_memory_gb) == enabled
+def test_auto_takes_what_fits_the_gpus_memory_and_says_so(
+    gpu_memory_gb: float | None, enabled: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert resolve_enabled(("auto",), gpu_memory_gb) == enabled
+    if gpu_memory_gb is not None:
+        shares([models()[name] for name in enabled], gpu_memory_gb, live_engine=False)
+        assert f"auto: {', '.join(enabled)}, which fit the GPU's {gpu_memory_gb:.1f} GiB" in caplog.text
+
+
+@pytest.mark.parametrize("gpu_memory_gb", [8, 11, 12, 16, 24, 31.8, 40, 48, 80])
+def test_auto_leaves_room_for_the_engine_for_live_sessions(gpu_memory_gb: float) -> None:
+    chosen = resolve_enabled(("auto",), gpu_memory_gb, live_engine=True)
+    shares([models()[name] for name in chosen], gpu_memory_gb, live_engine=True)
+
+
+def test_a_gpu_too_small_for_anything_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert resolve_enabled(("auto",), 4) == (PARAFORMER,)
+    assert "nothing is known to fit the GPU's 4.0 GiB" in caplog.text
 
 
 def test_all_is_every_real_model_but_without_a_gpu_no_qwen3() -> None:
