@@ -22,7 +22,7 @@ class CampplusRunner:
     def __init__(self) -> None:
         from runners.campplus.engine import CampplusEngine
 
-        self._engines = Engines("speaker", lambda d, device: CampplusEngine(d, batch_size=_WINDOWS, device=device))
+        self._engines = Engines.load("speaker", lambda d, device: CampplusEngine(d, batch_size=_WINDOWS, device=device))
         outlive_service()
 
     @bentoml.api(batchable=True, max_batch_size=16, max_latency_ms=600_000)

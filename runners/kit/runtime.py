@@ -48,28 +48,35 @@ def enabled_models(runner: str | None = None) -> list[catalog.Model]:
 
 
 class Engines:
-    """One FunASR engine for each enabled model that has the part, loaded at construction. Engines are not
-    thread-safe: a lock guards them where BentoML's one thread per worker doesn't (in-process tests).
+    """One FunASR engine for each enabled model that has a part. Engines are not thread-safe: a lock guards them
+    where BentoML's one thread per worker doesn't (in-process tests).
     """
 
-    def __init__(self, part: str, make: Callable[[ModelDirectory, str], Any], *, runner: str | None = None) -> None:
-        """``runner``: see :func:`enabled_models`; a part that every family has needs it."""
+    def __init__(self, engines: dict[str, Any], device: str = "cpu") -> None:
+        """``engines`` by the models' ids."""
+        self.device = device
+        self._lock = threading.Lock()
+        self._engines = engines
+
+    @classmethod
+    def load(cls, part: str, make: Callable[[ModelDirectory, str], Any], *, runner: str | None = None) -> Engines:
+        """Makes them. ``runner``: see :func:`enabled_models`; a part that every family has needs it."""
         import torch
 
         from runners.kit.funasr_models import ModelDirectory
 
         logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._lock = threading.Lock()
-        self._engines: dict[str, Any] = {}
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        engines: dict[str, Any] = {}
         for model in enabled_models(runner):
             if part not in model.parts:
                 continue
             started = time.monotonic()
             path = store.find_part(model, part, settings())
-            self._engines[model.id] = make(ModelDirectory.read(path), self.device)
-            log.info("%s %s: loaded on %s in %.1f s", model.id, part, self.device, time.monotonic() - started)
+            engines[model.id] = make(ModelDirectory.read(path), device)
+            log.info("%s %s: loaded on %s in %.1f s", model.id, part, device, time.monotonic() - started)
+        return cls(engines, device)
 
     def get(self, model_id: str) -> Any:
         return self._engines[model_id]

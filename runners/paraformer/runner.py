@@ -33,10 +33,10 @@ class ParaformerRunner:
         def make(directory: ModelDirectory, device: str) -> ParaformerEngine:
             return ParaformerEngine(directory, batch_size=size, device=device, precision=precision)
 
-        self._recognisers = Engines("asr", make, runner="paraformer")
+        self._recognisers = Engines.load("asr", make, runner="paraformer")
         for model_id, engine in self._recognisers.items():
             engine.language_model = _language_model(model_id)
-        self._punctuators = Engines(
+        self._punctuators = Engines.load(
             "punctuation", lambda d, device: PunctuationEngine(d, batch_size=4 * size, device=device)
         )
         outlive_service()

@@ -33,7 +33,7 @@ class ParaformerStreamingRunner:
         from runners.paraformer_streaming.engine import ParaformerStreamingEngine
         from runners.paraformer_streaming.punctuation import RealtimePunctuationEngine
 
-        marks = Engines("realtime_punctuation", lambda d, device: RealtimePunctuationEngine(d, device=device))
+        marks = Engines.load("realtime_punctuation", lambda d, device: RealtimePunctuationEngine(d, device=device))
         punctuators = dict(marks.items())
         wanted = settings().streaming_precision
 
@@ -41,7 +41,7 @@ class ParaformerStreamingRunner:
             precision = fastest_precision(device) if wanted == "auto" else wanted
             return ParaformerStreamingEngine(directory, precision=precision, device=device)
 
-        self._engines = Engines("streaming", make)
+        self._engines = Engines.load("streaming", make)
         for model_id, engine in self._engines.items():
             engine.punctuation = punctuators.get(model_id)
         self._gathered = Gatherer(self._step, _MOST_AT_ONCE)

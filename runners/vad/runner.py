@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+import time
 
 import bentoml
 import numpy as np
 
-from runners import logs
+from runners import logs, store
 from runners.interface import VadBlock, VadNetwork, VadOptions
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, Engines, fix_media_types, settings
-
-if TYPE_CHECKING:
-    from runners.vad.engine import VadEngine
+from runners.kit.runtime import RUNNER_CONFIG, Engines, enabled_models, fix_media_types, settings
+from runners.vad.engine import VadEngine
 
 log = logging.getLogger(__name__)
-
-
-class _Vad(NamedTuple):
-    engine: VadEngine
-    network: VadNetwork
 
 
 @bentoml.service(name="VadRunner", workers=1, **RUNNER_CONFIG)
@@ -29,12 +22,13 @@ class VadRunner:
     """Hosts the VAD of every enabled model."""
 
     def __init__(self) -> None:
-        from runners.vad.engine import VadEngine
-        from runners.vad.streaming import read_network
-
-        self._engines = Engines(
-            "vad", lambda directory, device: _Vad(VadEngine(directory, device=device), read_network(directory))
-        )
+        logs.configure(settings().log_level, settings().log_format)
+        engines = {}
+        for model in enabled_models():
+            started = time.monotonic()
+            engines[model.id] = VadEngine(store.find_part(model, "vad", settings()))
+            log.info("%s vad: loaded in %.1f s", model.id, time.monotonic() - started)
+        self._engines = Engines(engines)
         outlive_service()
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=60_000)
@@ -43,15 +37,16 @@ class VadRunner:
         results: list[np.ndarray] = [np.empty(0, np.float32)] * len(blocks)
         with logs.for_requests(block.request_id for block in blocks):
             log.debug("a batch of %d blocks", len(blocks))
-            for vad, positions in self._engines.by_model([b.model for b in blocks]):
-                for position, scores in zip(positions, vad.engine.score([blocks[p] for p in positions]), strict=True):
+            for engine, positions in self._engines.by_model([b.model for b in blocks]):
+                found = engine.score([blocks[p] for p in positions], threads=settings().asr_threads)
+                for position, scores in zip(positions, found, strict=True):
                     results[position] = scores
         return results
 
     @bentoml.api
     def options(self) -> dict[str, VadOptions]:
         """How each model's scores become regions."""
-        return {model: self._engines.get(model).engine.options for model in settings().enabled_models}
+        return {model: self._engines.get(model).options for model in settings().enabled_models}
 
     @bentoml.api
     def networks(self) -> dict[str, VadNetwork]:

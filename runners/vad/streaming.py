@@ -1,13 +1,12 @@
-"""FSMN-VAD on numpy, for one live session at a time: each piece of audio is computed once, in the caller's process.
+"""FSMN-VAD on numpy, for audio that comes in pieces: each is computed once, in the caller's process.
 
-The network of ``runners.vad.engine`` (Zhang et al. 2018, arXiv:1803.05030) is so small that a call to another
-process costs many times what it computes. Neighbouring affine layers are one here, normalisation included.
+The network (Zhang et al. 2018, arXiv:1803.05030) is so small that for live audio a call to another process
+costs many times what it computes. Neighbouring affine layers are one here, normalisation included.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -27,52 +26,9 @@ from runners.kit.features import (
     window_shape,
 )
 
-if TYPE_CHECKING:
-    from runners.kit.funasr_models import ModelDirectory
-
-
-def read_network(directory: ModelDirectory) -> VadNetwork:
-    """The network of a directory that ``VadEngine`` accepts."""
-    from runners.vad.engine import MODULES
-
-    model: Any = directory.build(MODULES)
-    weights = {name: value.double().numpy() for name, value in model.encoder.state_dict().items()}
-    encoder = directory.config["encoder_conf"]
-    shift, scale = (statistics.double().numpy() for statistics in directory.cmvn())
-
-    def stacked(name: str) -> NDArray[np.float64]:
-        return np.stack([weights[f"fsmn.{i}.{name}"] for i in range(encoder["fsmn_layers"])])
-
-    def fused(first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(inputs, outputs) weight and bias of one affine layer after the other."""
-        second_weight = weights[f"{second}.linear.weight"].T
-        bias = weights[f"{first}.linear.bias"] @ second_weight + weights[f"{second}.linear.bias"]
-        return weights[f"{first}.linear.weight"].T @ second_weight, bias
-
-    in_weight, in_bias = fused("in_linear1", "in_linear2")
-    out_weight, out_bias = fused("out_linear1", "out_linear2")
-    taps = stacked("fsmn_block.conv_left.weight")[:, :, 0, :, 0].transpose(0, 2, 1).copy()
-    taps[:, -1] += 1  # the present frame is added to its memory
-    arrays = {
-        "in_weight": scale[:, None] * in_weight,
-        "in_bias": (shift * scale) @ in_weight + in_bias,
-        "project": stacked("linear.linear.weight").transpose(0, 2, 1),
-        "taps": taps,
-        "expand": stacked("affine.linear.weight").transpose(0, 2, 1),
-        "expand_bias": stacked("affine.linear.bias"),
-        "out_weight": out_weight,
-        "out_bias": out_bias,
-    }
-    return VadNetwork(
-        stacked_frames=directory.config["frontend_conf"]["lfr_m"],
-        tap_stride=encoder["lstride"],
-        silence_outputs=list(model.vad_opts.sil_pdf_ids),
-        **{name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()},
-    )
-
 
 class StreamingVad:
-    """The scores of one session. They are those of ``VadEngine``, however the audio is cut."""
+    """The scores of one session or recording; they don't depend on how the audio is cut."""
 
     def __init__(self, network: VadNetwork) -> None:
         """``network`` is only read; all sessions share it. From the first one on, the process has one BLAS thread."""

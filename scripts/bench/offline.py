@@ -87,9 +87,9 @@ def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
 
     torch.set_num_threads(1)
     model, settings = catalog.models()[model_id], RunnerSettings()
-    needed = ("asr", "vad", "punctuation")
+    needed = ("asr", "punctuation")
     directories = {part: ModelDirectory.read(store.find_part(model, part, settings)) for part in needed}
-    vad = VadEngine(directories["vad"])
+    vad = VadEngine(store.find_part(model, "vad", settings))
     recogniser = ParaformerEngine(directories["asr"], batch_size=batch_size, precision=settings.asr_precision)
     if variant != "plain" and has_language_model(model_id):
         recogniser.language_model = LanguageModel.read(store.find_part(model, "language_model", settings))

@@ -28,7 +28,7 @@ class Engines:
 
     @functools.cached_property
     def vad(self) -> VadEngine:
-        return VadEngine(ModelDirectory.read(self.models / "vad"))
+        return VadEngine(self.models / "vad")
 
     @functools.cached_property
     def paraformer(self) -> ParaformerEngine:

@@ -24,7 +24,6 @@ from torch.nn.functional import cross_entropy
 
 from runners.kit.features import fbank, stack_frames
 from runners.kit.funasr_models import ModelDirectory
-from runners.vad.engine import MODULES
 from scripts.demo.scenes import HOP, Scene, Utterance, background, breathe, compose, record, tilt, to_pcm
 from scripts.demo.sentences import SHORT_ANSWERS, characters, draw_sentence, is_held_out
 from scripts.demo.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, speak
@@ -176,7 +175,8 @@ def main() -> None:
         write_cmvn(out / "am.mvn", [fbank(draw_scene(utterances, rng).pcm).numpy() for _ in range(80)], LFR_M, 1)
     directory = ModelDirectory.read(out)
     shift, scale = directory.cmvn()
-    model: Any = directory.build(MODULES, load_weights=False)
+    modules = {"FsmnVADStreaming": ("fsmn_vad_streaming.model", "fsmn_vad_streaming.encoder")}
+    model: Any = directory.build(modules, load_weights=False)
     model.encoder.use_softmax = False
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)

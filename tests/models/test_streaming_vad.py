@@ -1,4 +1,4 @@
-"""Live audio is scored without torch, and gets the offline engine's scores however it is cut."""
+"""Audio is scored without torch, and gets the scores of FunASR's network however it is cut."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from runners.catalog import PROJECT_ROOT
-from runners.interface import VadBlock, VadNetwork
+from runners.interface import VadNetwork
 from runners.kit.features import fbank
-from runners.kit.funasr_models import ModelDirectory
 from runners.vad.engine import VadEngine
-from runners.vad.streaming import StreamingVad, _fbank, read_network
+from runners.vad.streaming import StreamingVad, _fbank
+from tests.funasr_vad import FunasrVad
 from tests.speech import RECORDINGS, Pcm, noise, silence
 
 DEMO_VAD = PROJECT_ROOT / "models" / "demo" / "vad"
@@ -24,12 +24,11 @@ REAL_ASSETS = os.environ.get("REAL_ASSETS")
 SPEECH = RECORDINGS["weather"].pcm
 LOUD = np.where(np.arange(16_000) % 100 < 50, 32_767, -32_768).astype(np.int16)
 
-Both = tuple[VadEngine, VadNetwork]
+Both = tuple[FunasrVad, VadNetwork]
 
 
 def read(path: Path) -> Both:
-    directory = ModelDirectory.read(path)
-    return VadEngine(directory), read_network(directory)
+    return FunasrVad(path), VadEngine(path).network
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,8 @@ def live(network: VadNetwork, pcm: Pcm, ends: Iterable[int]) -> np.ndarray:
 
 
 def assert_scores_equal(both: Both, pcm: Pcm, ends: Iterable[int] = ()) -> None:
-    engine, network = both
-    (expected,) = engine.score([VadBlock(model="", pcm=pcm, context_frames=0, is_last=True)])
+    reference, network = both
+    expected = reference.scores(pcm)
     found = live(network, pcm, ends)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
@@ -72,28 +71,28 @@ def test_audio_may_come_sample_by_sample(demo: Both) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_scores_are_the_engines(demo: Both, name: str) -> None:
+def test_scores_are_those_of_funasrs_network(demo: Both, name: str) -> None:
     pcm = RECORDINGS[name].pcm
     assert_scores_equal(demo, pcm, range(6_400, len(pcm), 6_400))
 
 
 @pytest.mark.parametrize("pcm", [silence(3), noise(3, 0.001), noise(3, 0.3), LOUD], ids=["silence", "1", "2", "loud"])
-def test_scores_are_the_engines_without_speech(demo: Both, pcm: Pcm) -> None:
+def test_scores_are_funasrs_without_speech(demo: Both, pcm: Pcm) -> None:
     assert_scores_equal(demo, pcm, range(3_200, len(pcm), 3_200))
 
 
 @pytest.mark.parametrize("samples", [0, 1, 399, 400, 559, 560, 719, 720, 880, 1_039, 1_040, 1_200])
 @pytest.mark.parametrize("size", [160, 10_000])
-def test_short_recordings_have_the_engines_scores(demo: Both, samples: int, size: int) -> None:
+def test_short_recordings_have_funasrs_scores(demo: Both, samples: int, size: int) -> None:
     assert_scores_equal(demo, SPEECH[8_000 : 8_000 + samples], range(size, samples, size))
 
 
 def test_a_frame_is_scored_when_its_surroundings_are_known(demo: Both) -> None:
-    engine, network = demo
+    _, network = demo
     for samples in (400 + 160 * 2 - 1, 400 + 160 * 2, 16_000):
         frames = (samples - 400) // 160 + 1
         scores = StreamingVad(network).accept(SPEECH[:samples], is_last=False)
-        assert len(scores) == frames - engine.options.lookahead_frames
+        assert len(scores) == frames - (network.stacked_frames - 1) // 2
 
 
 def test_sessions_do_not_disturb_each_other(demo: Both) -> None:
@@ -118,7 +117,7 @@ def test_a_session_keeps_as_little_after_a_minute_as_after_a_second(demo: Both) 
     assert vad._memory.nbytes < 50_000
 
 
-def test_features_equal_the_engines() -> None:
+def test_features_equal_those_on_torch() -> None:
     np.testing.assert_allclose(_fbank(SPEECH), fbank(SPEECH).numpy(), atol=2e-3)
 
 
@@ -130,6 +129,6 @@ def test_live_scoring_needs_no_torch() -> None:
 @pytest.mark.real
 @pytest.mark.skipif(REAL_ASSETS is None, reason="REAL_ASSETS names no folder of real weights and recordings")
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_are_the_engines_with_the_hubs_vad(seed: int) -> None:
+def test_scores_are_funasrs_with_the_hubs_vad(seed: int) -> None:
     hubs = read(Path(REAL_ASSETS or "") / "models/iic/speech_fsmn_vad_zh-cn-16k-common-pytorch")
     assert_scores_equal(hubs, SPEECH, random_ends(seed, len(SPEECH)))

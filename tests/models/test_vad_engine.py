@@ -1,6 +1,8 @@
 """VAD scores don't depend on blocks or batch-mates; the real model finds FunASR's regions."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import soundfile
 
 from runners.catalog import PROJECT_ROOT
 from runners.interface import VadBlock
-from runners.kit.funasr_models import ModelDirectory, UnsupportedModelError
-from runners.vad.engine import VadEngine
+from runners.kit.funasr_models import model_class
+from runners.vad.engine import _DEFAULTS, UnsupportedVadError, VadEngine
 from service.audio.endpoint import Endpointer
+from tests.funasr_vad import MODULES, FunasrVad
 from tests.speech import RECORDINGS, noise, silence
 
 DEMO_VAD = PROJECT_ROOT / "models" / "demo" / "vad"
@@ -26,7 +29,7 @@ REAL_REGIONS_MS = {
 
 @pytest.fixture(scope="module")
 def engine() -> VadEngine:
-    return VadEngine(ModelDirectory.read(DEMO_VAD))
+    return VadEngine(DEMO_VAD)
 
 
 def whole(engine: VadEngine, pcm: np.ndarray) -> np.ndarray:
@@ -51,9 +54,17 @@ def test_scores_do_not_depend_on_the_blocks(engine: VadEngine, block_frames: int
     np.testing.assert_allclose(blockwise(engine, pcm, block_frames), whole(engine, pcm), atol=1e-4)
 
 
-def test_scores_do_not_depend_on_batch_mates(engine: VadEngine) -> None:
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_scores_are_those_of_funasrs_network(engine: VadEngine, name: str) -> None:
+    pcm = RECORDINGS[name].pcm
+    np.testing.assert_allclose(whole(engine, pcm), FunasrVad(DEMO_VAD).scores(pcm), atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_scores_do_not_depend_on_batch_mates(engine: VadEngine, threads: int) -> None:
     recordings = [r.pcm for r in RECORDINGS.values()] + [np.zeros(10, np.int16)]
-    together = engine.score([VadBlock(model="", pcm=p, context_frames=0, is_last=True) for p in recordings])
+    blocks = [VadBlock(model="", pcm=p, context_frames=0, is_last=True) for p in recordings]
+    together = engine.score(blocks, threads=threads)
     for pcm, scores in zip(recordings, together, strict=True):
         np.testing.assert_allclose(scores, whole(engine, pcm), atol=1e-4)
 
@@ -63,9 +74,24 @@ def test_silence_and_noise_hold_no_speech(engine: VadEngine, pcm: np.ndarray) ->
     assert Endpointer(engine.options).accept(whole(engine, pcm), is_last=True) == []
 
 
+def test_what_a_configuration_does_not_say_is_what_funasr_takes() -> None:
+    taken = model_class("FsmnVADStreaming", MODULES).__init__.__globals__["VADXOptions"]()
+    assert {name: getattr(taken, name) for name in _DEFAULTS} == _DEFAULTS
+
+
+def test_reading_and_scoring_need_no_torch() -> None:
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from runners.vad.engine import VadEngine, VadBlock;"
+        f"VadEngine(Path({str(DEMO_VAD)!r})).score("
+        "[VadBlock(model='', pcm=np.zeros(16000, np.int16), context_frames=0, is_last=True)]);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False).returncode == 0
+
+
 def test_a_directory_of_another_model_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="not FsmnVADStreaming"):
-        VadEngine(ModelDirectory.read(DEMO_VAD.parent / "punctuation"))
+    with pytest.raises(UnsupportedVadError, match="not FsmnVADStreaming"):
+        VadEngine(DEMO_VAD.parent / "punctuation")
 
 
 @pytest.mark.real
@@ -74,7 +100,7 @@ def test_a_directory_of_another_model_is_refused() -> None:
 def test_the_hubs_vad_finds_funasrs_regions(block_frames: int | None) -> None:
     assert REAL_ASSETS is not None
     model = Path(REAL_ASSETS) / "models/iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
-    engine = VadEngine(ModelDirectory.read(model))
+    engine = VadEngine(model)
 
     def regions(name: str) -> list[tuple[int, int]]:
         pcm, _ = soundfile.read(Path(REAL_ASSETS or "") / "audio" / f"{name}.wav", dtype="int16")

@@ -8,9 +8,9 @@ import torch
 
 from runners.interface import VadOptions
 from runners.kit.funasr_models import model_class
-from runners.vad.engine import MODULES
 from service.audio.endpoint import Endpointer
 from service.audio.spans import Span
+from tests.funasr_vad import MODULES
 
 OPTIONS = VadOptions(
     max_end_silence_time=800,
