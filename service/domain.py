@@ -19,7 +19,7 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Describes a CJK character, a Latin word, or (after inverse text normalisation) a number with its unit.
+    """Describes a CJK character, a Latin word, or (after inverse text normalisation) a number (G123).
 
     Attributes:
         text: The word without its punctuation.

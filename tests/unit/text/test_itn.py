@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.domain import Word, join_words
-from service.text.itn import normalise, normalise_text
+from service.text.itn import normalise, normalise_open, normalise_text
+
+PHRASES = [
+    line.split("\t")
+    for line in (Path(__file__).parent / "itn_phrases.tsv").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
 
 READERS_EXPECT = """
 二零二六年十一月二十三日下午三点半 2026年11月23日下午3点半
@@ -139,6 +150,11 @@ def test_a_number_is_written_as_readers_expect(spoken: str, written: str) -> Non
     assert normalise_text(spoken) == written
 
 
+def test_phrases_are_written_as_a_careful_newspaper_prints_them() -> None:
+    got = [(spoken, normalise_text(spoken)) for spoken, _ in PHRASES]
+    assert got == [(spoken, written) for spoken, written in PHRASES]
+
+
 @pytest.mark.parametrize("text", STAYS.split())
 def test_a_word_that_is_no_figure_stays(text: str) -> None:
     assert normalise_text(text) == text
@@ -198,3 +214,67 @@ def test_latin_words_keep_their_spaces() -> None:
 def test_nothing_gives_nothing() -> None:
     assert normalise(()) == ()
     assert normalise_text("") == ""
+
+
+@pytest.mark.parametrize("text", ["三十五三十六三十七", "房间三零五三十八平米", "两万三万", "百分之五百分之十"])
+def test_numbers_that_run_into_each_other_stay_in_characters(text: str) -> None:
+    assert normalise_text(text) == text
+
+
+def test_a_number_beside_figures_that_were_recognised_stays_in_characters() -> None:
+    words = (Word("20", 0.0, 1.0), *spoken("三十"))
+    assert normalise(words) == words
+
+
+@given(st.text("零一二三五八九十百千万亿两点分年月日号个元度负第之几到比的G ", max_size=12))
+def test_a_number_is_never_followed_by_another_with_a_blank_between(text: str) -> None:
+    assert not re.search(r"\d[%‰]? -?\d", normalise_text(text))
+
+
+def test_letters_that_are_one_name_with_a_number_are_one_word_with_it() -> None:
+    words = (Word("PM", 0.0, 1.0, "", -1.0, (7,)), *spoken("二点五", punctuation="。"))
+    assert normalise(words) == (Word("PM2.5", 0.0, 1.5, "。", -2.5, (7, 0, 1, 2)),)
+
+
+def test_a_longer_latin_word_keeps_its_blank() -> None:
+    assert normalise_text("iPhone十五") == "iPhone 15"
+
+
+@pytest.mark.parametrize(
+    ("text", "hotword", "written"),
+    [
+        ("欢迎来到二十五度咖啡", "二十五度咖啡", "欢迎来到二十五度咖啡"),
+        ("两点到三百里酒家", "三百里", "2点到三百里酒家"),
+        ("第十二夜三十元", "第十二夜", "第十二夜30元"),
+        ("OPPO十二", "oppo 十二", "OPPO十二"),
+        ("五十六号", "十六", "56号"),
+    ],
+)
+def test_a_hotword_is_not_rewritten(text: str, hotword: str, written: str) -> None:
+    assert normalise_text(text, [hotword]) == written
+
+
+@pytest.mark.parametrize(
+    ("so_far", "settled", "rest"),
+    [
+        ("今天是二零", "今天是", "二零"),
+        ("今天是二零二六年", "今天是", "二零二六年"),
+        ("今天是二零二六年十一月", "今天是2026年", "十一月"),
+        ("今天是二零二六年的春", "今天是", "二零二六年的春"),
+        ("今天是二零二六年的春节", "今天是2026年的春节", ""),
+        ("今天是二零二六年的春节前一天", "今天是2026年的春节前", "一天"),
+        ("这里是三十年河", "这里是", "三十年河"),  # so begins a listed word
+        ("你好", "你好", ""),
+    ],
+)
+def test_a_number_that_may_still_grow_stays_open(so_far: str, settled: str, rest: str) -> None:
+    assert tuple(map(join_words, normalise_open(spoken(so_far)))) == (settled, rest)
+
+
+@pytest.mark.parametrize("after", ["", "所以我们先这样吧"])
+def test_what_is_settled_is_how_the_whole_begins(after: str) -> None:
+    for phrase, _ in PHRASES:
+        words = [Word(m[0], 0.0, 0.0) for m in re.finditer(r"[A-Za-z]+|.", phrase + after)]
+        whole = join_words(normalise(words))
+        parts = [join_words(normalise_open(words[:count])[0]) for count in range(len(words) + 1)]
+        assert [part for part in parts if not whole.startswith(part)] == []
