@@ -21,7 +21,8 @@ class SentenceBegan:
 class PartialChanged:
     """The sentence so far, from the streaming model: whole, not a delta; it may still change.
 
-    ``time_ms`` is how far the audio has come, ``language`` a code, "" where the model does not tell.
+    ``time_ms`` is how far the audio has come, ``language`` a code, "" where the model does not tell. ``open_text`` is
+    what ``text`` ends with that will be written otherwise when its number is complete.
     """
 
     index: int
@@ -29,6 +30,12 @@ class PartialChanged:
     text: str
     words: tuple[Word, ...]
     language: str = ""
+    open_text: str = ""
+
+    @property
+    def settled_text(self) -> str:
+        """``text`` up to where it will be written otherwise, for clients that can't take back what they show."""
+        return self.text.removesuffix(self.open_text).rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,9 +108,8 @@ class Sentence:
             if final is not None:
                 if began:
                     words, speech = final.words, final.speech
-                    text = join_words(words)
                     yield SentenceEnded(
-                        index, speech.start_ms, speech.end_ms, text, words, final.language, final.reason
+                        index, speech.start_ms, speech.end_ms, join_words(words), words, final.language, final.reason
                     )
                 return
             partial = self._stream.partial if self._stream is not None else None
@@ -119,7 +118,11 @@ class Sentence:
                 words = partial.words
                 if not self._options.partial_punctuation:
                     words = tuple(with_marks(words, [""] * len(words)))
-                yield PartialChanged(index, partial.time_ms, join_words(words), words, partial.language)
+                settled, rest = text.so_far(self._options.recognition, words, partial.language)
+                words = (*settled, *rest)
+                yield PartialChanged(
+                    index, partial.time_ms, join_words(words), words, partial.language, join_words(rest)
+                )
             await self._news.wait()
             self._news.clear()
 

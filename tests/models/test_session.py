@@ -417,6 +417,24 @@ async def test_partials_grow_to_the_sentence() -> None:
     assert "今天天气怎么样".startswith(characters(texts[0]))
 
 
+async def test_partials_write_numbers_as_the_final_does() -> None:
+    recording = RECORDINGS["date"]
+    session = start(PARTIALS)
+    heard = int(recording.sentences[0].end_s * 16_000)
+    await session.push(recording.pcm[:heard])
+    events = aiter(session)
+    partials: list[PartialChanged] = []
+    while not partials or "2026年" not in partials[-1].text:
+        event = await asyncio.wait_for(anext(events), 30)
+        partials += [event] if isinstance(event, PartialChanged) else []
+    await push_all(session, recording.pcm[heard:])
+    final = "".join([e.text async for e in events if isinstance(e, SentenceEnded)])
+    await session.close()
+    assert final == "今天是2026年11月23日。"
+    assert partials[-1].settled_text == "今天是2026年"
+    assert all(p.text == join_words(p.words) == p.settled_text + p.open_text for p in partials)
+
+
 async def test_the_first_partial_comes_within_1200_ms_of_speech() -> None:
     for name in ("weather", "date", "meeting", "sentence-0", "sentence-5"):
         recording = RECORDINGS[name]

@@ -120,7 +120,7 @@ class _Conversation:
             if isinstance(event, SentenceBegan):
                 sentence = GrowingText(after=shown)
             elif isinstance(event, PartialChanged):
-                delta = sentence.grow(event.text)
+                delta = sentence.grow(event.settled_text)
             elif isinstance(event, SentenceEnded):
                 if mode == "online":
                     delta = sentence.end(event.text)

@@ -249,7 +249,7 @@ class _Conversation:
                     begin_ms = start_ms + max(0, event.begin_ms - detection.prefix_padding_ms)
                     await self._send(events.SpeechStarted(audio_start_ms=round(begin_ms), item_id=self._item.id))
             elif isinstance(event, PartialChanged):
-                await self._send_delta(growing.grow(event.text))
+                await self._send_delta(growing.grow(event.settled_text))
             elif isinstance(event, SentenceEnded) and self._item:
                 await self._send_delta(growing.grow(event.text))
                 self._item.add(event)
