@@ -1,1 +1,1 @@
-"""Model services (runners) with adaptive batching, and what they need to find and run their models."""
+"""Serves models from processes of their own (runners), with adaptive batching, and finds and checks their files."""

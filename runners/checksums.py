@@ -1,4 +1,4 @@
-"""SHA-256 of a model's files, and which of them no longer match."""
+"""Computes the SHA-256 of a model's files, and finds which of them no longer match."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _BLOCK_BYTES = 2**20
 
 
 def files_of(directory: Path) -> Iterator[Path]:
-    """Every file below a directory in a fixed order, hidden ones (a downloader's own) left out."""
+    """Yields every file below a directory in a fixed order, hidden ones (a downloader's own) left out."""
     for path in sorted(directory.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
             yield path
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
+    """Returns the hexadecimal digest of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -26,12 +26,12 @@ def sha256(path: Path) -> str:
 
 
 def of_directory(directory: Path) -> dict[str, str]:
-    """Digest of every file, by its path relative to ``directory``."""
+    """Returns the digest of every file, by its path relative to ``directory``."""
     return {path.relative_to(directory).as_posix(): sha256(path) for path in files_of(directory)}
 
 
 def wrong_files(directory: Path, expected: Mapping[str, str]) -> list[str]:
-    """What is missing or differs from ``expected``, a line for each file."""
+    """Lists what is missing or differs from ``expected``, a line for each file."""
     problems = []
     for name, digest in sorted(expected.items()):
         path = directory / name

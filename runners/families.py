@@ -1,4 +1,4 @@
-"""What the models of a family can do and what they need; asked wherever a model's name would have to be known."""
+"""Says what the models of a family can do and need; asked wherever a model's name would have to be known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Models of one architecture. Runners are called what they are called in service/api.py.
+    """Describes models of one architecture.
+
+    Runners are called what they are called in service/api.py.
 
     Attributes:
         name: What configs/models.yaml calls the family.
@@ -37,7 +39,7 @@ class Family:
 
     @property
     def runners(self) -> tuple[str, ...]:
-        """Every runner that the family's models need, beside those that all models do."""
+        """Names every runner that the family's models need, beside those that all models do."""
         return tuple(name for name in (self.runner, self.live_runner, self.punctuation_runner) if name)
 
 
@@ -65,7 +67,11 @@ FAMILIES = {family.name: family for family in (PARAFORMER, QWEN3)}
 
 
 def family_named(name: str) -> Family:
-    """The family that configs/models.yaml calls so. Raises ValueError."""
+    """Returns the family that configs/models.yaml calls so.
+
+    Raises:
+        ValueError: no family is called so.
+    """
     if name not in FAMILIES:
         raise ValueError(f"{name!r} is no family; known: {', '.join(FAMILIES)}")
     return FAMILIES[name]

@@ -1,4 +1,4 @@
-"""What travels between the service and the runners; importable without torch.
+"""Defines what travels between the service and the runners; importable without torch.
 
 Audio is 16 kHz mono PCM16. A failing item is answered with ``error`` set: an exception would fail
 every other item of its batch. An item names the request it belongs to, for the runner's log.
@@ -18,8 +18,14 @@ def _current_request_id() -> str:
 
 
 class VadBlock(bentoml.IODescriptor):
-    """Audio with its surroundings. ``context_frames`` frames of 10 ms at its start and, unless ``is_last``,
-    ``VadOptions.lookahead_frames`` at its end are there to be looked at and get no score.
+    """Carries audio to be scored, with its surroundings.
+
+    Attributes:
+        model: The id of the model whose VAD scores it.
+        pcm: The audio, surroundings included.
+        context_frames: How many frames of 10 ms at its start are there to be looked at and get no score.
+        is_last: Whether the recording ends here; else ``VadOptions.lookahead_frames`` at its end get no score either.
+        request_id: The request that it belongs to.
     """
 
     model: str
@@ -30,7 +36,21 @@ class VadBlock(bentoml.IODescriptor):
 
 
 class VadOptions(BaseModel):
-    """How silence scores become regions (FunASR's names, times in ms), and how much surrounding a block needs."""
+    """Says how silence scores become regions (FunASR's names), and how much surrounding a block needs.
+
+    Attributes:
+        max_end_silence_time: How much silence ends a region, in ms.
+        window_size_ms: The window in which frames of speech are counted.
+        sil_to_speech_time_thres: With so much speech in it the window turns to speech, in ms.
+        speech_to_sil_time_thres: With so little speech in it the window turns to silence, in ms.
+        lookback_time_start_point: How long before its window a region begins, in ms.
+        lookahead_time_end_point: How much of the silence that ends it a region keeps, in ms.
+        max_single_segment_time: How long a region may be before it is cut, in ms.
+        speech_noise_thres: By how much the probability of speech must exceed that of silence, from -1 to 1.
+        do_extend: 1 where ``lookback_time_start_point`` and ``lookahead_time_end_point`` are followed, 0 where not.
+        context_frames: How many frames of 10 ms before the scored ones a block needs; fewer at a recording's start.
+        lookahead_frames: How many frames after them it needs.
+    """
 
     max_end_silence_time: int
     window_size_ms: int
@@ -46,10 +66,22 @@ class VadOptions(BaseModel):
 
 
 class VadNetwork(bentoml.IODescriptor):
-    """The weights of a FSMN-VAD, to score live audio without a call; layers are stacked on the first axis.
+    """Carries the weights of a FSMN-VAD, to score live audio without a call.
 
-    Weights are (inputs, outputs), ``taps`` (layers, oldest frame first, size) are ``tap_stride`` frames apart;
-    the input is ``stacked_frames`` neighbouring frames of log-mel energies, not normalised.
+    Layers are stacked on the first axis; weights are (inputs, outputs).
+
+    Attributes:
+        stacked_frames: How many neighbouring frames of log-mel energies, not normalised, are one input.
+        tap_stride: How many frames lie between two taps.
+        silence_outputs: Which outputs mean silence.
+        in_weight: (inputs, width), before the memory layers.
+        in_bias: (width).
+        project: (layers, width, size), into a layer's memory.
+        taps: (layers, taps, size), the oldest frame first.
+        expand: (layers, size, width), out of a layer's memory.
+        expand_bias: (layers, width).
+        out_weight: (width, outputs), after the memory layers.
+        out_bias: (outputs).
     """
 
     stacked_frames: int
@@ -66,12 +98,20 @@ class VadNetwork(bentoml.IODescriptor):
 
 
 class RecognitionItem(bentoml.IODescriptor):
-    """One utterance to recognise. ``hotwords`` have weights from 1 to 100.
+    """Asks for one utterance to be recognised.
 
-    Of no effect where the family has no use for it: ``language`` by Qwen3-ASR's name for it (None: the model says what
-    it hears), ``prompt``, ``word_times`` (they cost something and are not found otherwise), ``draft``, what was
-    probably said (it makes the answer cheaper on a CPU, and never changes it), and ``id``, by which a recognition can
-    be called off.
+    What a family has no use for has no effect.
+
+    Attributes:
+        model: The id of the model.
+        pcm: The utterance.
+        hotwords: Words to prefer, with weights from 1 to 100.
+        language: Qwen3-ASR's name for it; None: the model says what it hears.
+        prompt: What the model reads before it listens.
+        word_times: Whether the times of words are wanted; they cost something and are not found otherwise.
+        draft: What was probably said; it makes the answer cheaper on a CPU, and never changes it.
+        id: By which the recognition can be called off.
+        request_id: The request that it belongs to.
     """
 
     model: str
@@ -86,11 +126,22 @@ class RecognitionItem(bentoml.IODescriptor):
 
 
 class Recognition(BaseModel):
-    """Tokens of one utterance; the lists run in parallel, times are ms from the start of the utterance.
+    """Holds the tokens of one utterance.
 
-    ``ignored_hotwords`` had no effect: the model's vocabulary cannot write them. A model that punctuates by itself
-    gives whole words with the ``marks`` that follow them, and the name of the ``language`` that it heard; ``timed``:
-    the times are the words', not just spread over the utterance.
+    ``tokens``, ``ids``, ``starts_ms``, ``ends_ms`` and ``logprobs`` run in parallel, and ``marks`` where there are any.
+
+    Attributes:
+        tokens: What was recognised: tokens, or whole words of a model that punctuates by itself.
+        marks: The marks that follow each; empty for a model that doesn't punctuate.
+        language: The name of the language that the model heard; "" where it doesn't tell.
+        timed: Whether the times are the words', not just spread over the utterance.
+        ids: The tokens' ids; -1 for a whole word.
+        starts_ms: When each begins, in ms from the start of the utterance.
+        ends_ms: When each ends.
+        logprobs: How likely each is, in natural log.
+        ignored_hotwords: Those that had no effect: the model's vocabulary cannot write them.
+        batch_size: How many utterances were computed together.
+        error: What went wrong; None: nothing did.
     """
 
     tokens: list[str] = []
@@ -107,7 +158,13 @@ class Recognition(BaseModel):
 
 
 class PunctuationItem(BaseModel):
-    """Tokens to punctuate, in the punctuation model's units: CJK characters and words."""
+    """Asks for tokens to be punctuated.
+
+    Attributes:
+        model: The id of the model.
+        tokens: In the punctuation model's units: CJK characters and words.
+        request_id: The request that it belongs to.
+    """
 
     model: str
     tokens: list[str]
@@ -115,14 +172,25 @@ class PunctuationItem(BaseModel):
 
 
 class Punctuation(BaseModel):
-    """The mark that follows each token, "" for none."""
+    """Holds the mark that follows each token.
+
+    Attributes:
+        marks: One for each token, "" for none.
+        error: What went wrong; None: nothing did.
+    """
 
     marks: list[str] = []
     error: str | None = None
 
 
 class EmbeddingItem(bentoml.IODescriptor):
-    """One utterance whose voices are wanted."""
+    """Asks for the voices in one utterance.
+
+    Attributes:
+        model: The id of the model.
+        pcm: The utterance.
+        request_id: The request that it belongs to.
+    """
 
     model: str
     pcm: np.ndarray
@@ -130,9 +198,15 @@ class EmbeddingItem(bentoml.IODescriptor):
 
 
 class Embedding(bentoml.IODescriptor):
-    """The voice in every window of an utterance; times are ms from its start.
+    """Holds the voice in every window of an utterance.
 
-    ``vectors`` has a row for each window. Too little speech to tell a voice by gives no windows.
+    Too little speech to tell a voice by gives no windows.
+
+    Attributes:
+        starts_ms: When each window begins, in ms from the start of the utterance.
+        ends_ms: When each ends.
+        vectors: (windows, size).
+        error: What went wrong; None: nothing did.
     """
 
     starts_ms: list[int] = Field(default_factory=list)
@@ -142,10 +216,15 @@ class Embedding(bentoml.IODescriptor):
 
 
 class DiarizationOptions(BaseModel):
-    """How a model's voices are cut into windows and told apart (``diarization_conf`` of its directory).
+    """Says how a model's voices are cut into windows and told apart (``diarization_conf`` of its directory).
 
-    Groups of windows whose average cosine similarity is at least ``same_speaker`` are one speaker's; a few windows
-    are a speaker's only if nobody is like them by ``different_speaker``.
+    Attributes:
+        window_ms: How long a window is.
+        hop_ms: How long after a window the next one begins.
+        shortest_ms: Less speech than this between pauses is no window.
+        same_speaker: Groups of windows whose average cosine similarity is at least this are one speaker's.
+        different_speaker: A few windows are a speaker's only if nobody is as like them as this.
+        most_speakers: More are not told apart, unless so many are asked for.
     """
 
     window_ms: int = 1500
@@ -157,13 +236,24 @@ class DiarizationOptions(BaseModel):
 
 
 class StreamingItem(bentoml.IODescriptor):
-    """The next audio of a live sentence: any number of samples, also none.
-
-    A session begins with ``is_first`` (which starts it anew where it exists) and ends with ``is_last``, which
-    recognises what is left and frees it; an item may be both. ``punctuate`` asks for marks.
+    """Carries the next audio of a live sentence: any number of samples, also none.
 
     The first item of a Qwen3-ASR session says how it is to be heard: see :class:`RecognitionItem`, and Qwen3-ASR's
-    streaming protocol for ``unfixed_chunks`` (steps that begin anew) and ``unfixed_tokens`` (taken back at each step).
+    streaming protocol.
+
+    Attributes:
+        model: The id of the model.
+        session: Names the sentence.
+        pcm: The audio.
+        is_first: Whether the session begins with this item, anew where it exists.
+        is_last: Whether it ends with it: what is left is recognised, and the session freed; an item may be both.
+        punctuate: Whether marks are wanted.
+        hotwords: As in :class:`RecognitionItem`.
+        language: As there.
+        prompt: As there.
+        unfixed_chunks: Of Qwen3-ASR: how many steps begin anew.
+        unfixed_tokens: Of Qwen3-ASR: how many tokens are taken back at each step.
+        request_id: The request that the item belongs to.
     """
 
     model: str
@@ -181,10 +271,19 @@ class StreamingItem(bentoml.IODescriptor):
 
 
 class StreamingResult(BaseModel):
-    """The sentence so far, all of it; the lists run in parallel, times are ms from the session's first sample.
+    """Holds the sentence so far, all of it.
 
-    ``marks`` holds what follows each token, "" for none and for the last token of a sentence that goes on.
-    ``lost``: the session is unknown (never begun, idle for too long, or the runner restarted).
+    ``tokens``, ``starts_ms``, ``ends_ms`` and ``marks`` run in parallel.
+
+    Attributes:
+        tokens: What was recognised.
+        starts_ms: When each begins, in ms from the session's first sample.
+        ends_ms: When each ends.
+        marks: What follows each, "" for none and for the last token of a sentence that goes on.
+        language: The name of the language that the model heard; "" where it doesn't tell.
+        batch_size: How many sessions were computed together; 0 where nothing was to be computed.
+        error: What went wrong, which ended the session; None: nothing did.
+        lost: Whether the session is unknown (never begun, idle for too long, or the runner restarted).
     """
 
     tokens: list[str] = []

@@ -1,4 +1,4 @@
-"""Log records of every process of the service: one text line or one JSON object each, with a request id."""
+"""Writes every process's log records, each a text line or a JSON object with a request id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environment variables that the runners read; the service's own are added in service/settings.py."""
+"""Reads the environment variables of the runners; the service's own are added in service/settings.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class RunnerSettings(BaseSettings):
-    """Which models run, where their files are, and how they use the machine."""
+    """Says which models run, where their files are, and how they use the machine."""
 
     model_config = SettingsConfigDict(env_file=_ENV_FILES, extra="ignore", frozen=True, hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""`python -m runners.verify` in a Bento's `src`: are the files of its models the ones it was built with?"""
+"""Compares a Bento's models with what it was built with: `python -m runners.verify` in its `src`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runners import checksums, store
 
 
 def problems(tag: str) -> Iterator[str]:
-    """What is wrong with a model of this Bento, a line for each finding."""
+    """Yields what is wrong with a model of this Bento, a line for each finding."""
     directory = store.bento_model_directory(tag)
     if directory is None:
         yield f"{tag} is not in the model store; import the Bento's archive again: bentoml import FILE"
@@ -22,13 +22,14 @@ def problems(tag: str) -> Iterator[str]:
 
 
 def expected(model: Path) -> dict[str, str]:
-    """The digests that `make bento` wrote into a BentoML model's metadata."""
+    """Returns the digests, by path, that `make bento` wrote into a BentoML model's metadata."""
     description = yaml.safe_load((model / "model.yaml").read_text(encoding="utf-8"))
     digests: dict[str, str] = description["metadata"]["sha256"]
     return digests
 
 
 def main() -> None:
+    """Prints what is wrong; exits with 1 where anything is, or where there is nothing to compare."""
     tags = store.bento_models().values()
     if not tags:
         sys.exit("This is not a Bento's `src` directory: there is nothing that its models could be compared with.")

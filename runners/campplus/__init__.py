@@ -1,1 +1,1 @@
-"""CAM++: speaker vectors."""
+"""Computes speaker vectors with CAM++."""

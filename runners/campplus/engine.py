@@ -1,4 +1,4 @@
-"""CAM++: one vector of the voice for every window of speech, in real batches.
+"""Computes one vector of the voice for every window of speech with CAM++, in real batches.
 
 CAM++ (Wang et al. 2023, arXiv:2303.00332) is a small 2-D convolution over the features followed by a
 densely connected time-delay network whose outputs are gated by their context. Windows of 1.5 s every
@@ -34,12 +34,22 @@ _VOICE_BANDS = slice(2, 50)
 
 
 class CampplusEngine:
-    """Speaker vectors of batches of utterances (16 kHz PCM16). Not thread-safe. Identical results in any
-    company, but for rounding: only windows of equal length are batched.
+    """Computes the speaker vectors of batches of utterances (16 kHz PCM16).
+
+    It is not thread-safe. Results are identical in any company, but for rounding: only windows of equal length are
+    batched.
+
+    Attributes:
+        options: How the model's voices are cut into windows and told apart.
+        batch_size: How many windows are computed at once.
     """
 
     def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
-        """``batch_size`` is in windows. Raises UnsupportedModelError."""
+        """Loads the model; ``batch_size`` is in windows.
+
+        Raises:
+            UnsupportedModelError: it is no CAM++, or its windows are over 2 s.
+        """
         self.options = DiarizationOptions(**directory.config.get("diarization_conf", {}))
         if self.options.window_ms > LONGEST_FRAMES * _FRAME_MS:
             raise UnsupportedModelError(f"{directory.path}: windows over {LONGEST_FRAMES * _FRAME_MS} ms")
@@ -47,7 +57,7 @@ class CampplusEngine:
         self._network = Network(directory.build(MODULES), device, _fastest_type(device))
 
     def embed(self, utterances: Sequence[NDArray[np.int16]]) -> list[Embedding]:
-        """The windows of each utterance and their vectors; none where too little speech tells a voice."""
+        """Returns the windows of each utterance and their vectors; none where too little speech tells a voice."""
         features = [speaker_features(u) for u in utterances]
         windows = [list(_windows(f, self.options)) for f in features]
         every = [(f[start:end], end - start) for f, cut in zip(features, windows, strict=True) for start, end in cut]
@@ -75,12 +85,12 @@ class CampplusEngine:
 
 
 def speaker_features(pcm: NDArray[np.int16]) -> Tensor:
-    """(frames, 80) log-mel energies; a window of them less its mean is what the network takes."""
+    """Computes (frames, 80) log-mel energies; a window of them less its mean is what the network takes."""
     return fbank(pcm, window="povey", floor=_FLOOR)
 
 
 def _windows(features: Tensor, options: DiarizationOptions) -> Iterator[tuple[int, int]]:
-    """(first frame, end) of each window: within a stretch of speech, the last one at its end.
+    """Yields (first frame, end) of each window: within a stretch of speech, the last one at its end.
 
     A stretch shorter than a window is one by itself, less up to 90 ms, so that lengths are few.
     """
@@ -100,7 +110,7 @@ def _windows(features: Tensor, options: DiarizationOptions) -> Iterator[tuple[in
 
 
 def _stretches(features: Tensor) -> list[tuple[int, int]]:
-    """(first frame, end) of the speech between pauses."""
+    """Finds (first frame, end) of the speech between pauses."""
     if len(features) == 0:
         return []
     level_db = 10 / np.log(10) * torch.logsumexp(features[:, _VOICE_BANDS], 1).numpy()
@@ -119,7 +129,10 @@ def _stretches(features: Tensor) -> list[tuple[int, int]]:
 
 
 def _fastest_type(device: str) -> torch.dtype:
-    """Half the time in bfloat16 where the CPU multiplies it; the vectors point the same way to four digits."""
+    """Chooses bfloat16 where the CPU multiplies it, which takes half the time.
+
+    The vectors point the same way to four digits.
+    """
     if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return torch.float32

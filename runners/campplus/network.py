@@ -1,4 +1,4 @@
-"""CAM++'s forward pass, computed from FunASR's weights in a third of its time on a CPU.
+"""Computes CAM++'s forward pass from FunASR's weights in a third of its time on a CPU.
 
 The same arithmetic as ``funasr.models.campplus`` for windows of up to 2 s: normalisations folded into the
 layer before them, 1-D convolutions as matrix products over (window, time, channel), the densely connected
@@ -24,7 +24,7 @@ class _Affine(NamedTuple):
 
     @classmethod
     def of(cls, norm: Any) -> _Affine:
-        """What a batch normalisation does once it is trained."""
+        """Makes of a batch normalisation what it does once it is trained."""
         scale = torch.rsqrt(norm.running_var + norm.eps)
         if norm.affine:
             scale = scale * norm.weight
@@ -32,7 +32,7 @@ class _Affine(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """A densely connected layer: normalise, narrow, convolve in time, gate by the context."""
+    """Holds a densely connected layer: normalise, narrow, convolve in time, gate by the context."""
 
     enter: _Affine
     narrow: _Affine
@@ -50,10 +50,10 @@ class _Block(NamedTuple):
 
 
 class Network:
-    """(windows, frames, 80) mean-free log-mel energies to (windows, embedding size) vectors."""
+    """Turns (windows, frames, 80) mean-free log-mel energies into (windows, embedding size) vectors."""
 
     def __init__(self, model: Any, device: str, dtype: torch.dtype) -> None:
-        """``model`` is FunASR's CAMPPlus in evaluation mode."""
+        """Takes FunASR's CAMPPlus in evaluation mode as ``model``."""
         self._device, self._dtype = device, dtype
         head, xvector = model.head, model.xvector
         self._first = self._conv2d(head.conv1, head.bn1)
@@ -75,6 +75,7 @@ class Network:
         self._dense = _Affine(weight.detach().float().to(device), shift.detach().float().to(device))
 
     def __call__(self, features: Tensor) -> Tensor:
+        """Computes the vectors, in float32."""
         x = self._tdnn(self._head(features)).relu_().transpose(1, 2)
         for block in self._blocks:
             x = self._run(block, x)

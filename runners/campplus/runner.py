@@ -1,4 +1,4 @@
-"""CampplusRunner: speaker vectors, batched over the utterances of all requests."""
+"""Hosts CampplusRunner: speaker vectors, batched over the utterances of all requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CampplusRunner:
 
     @bentoml.api(batchable=True, max_batch_size=16, max_latency_ms=600_000)
     def embed(self, items: list[EmbeddingItem]) -> list[Embedding]:
-        """The voice in every window of each utterance."""
+        """Returns the voice in every window of each utterance."""
 
         def run(engine: Any, batch: Sequence[EmbeddingItem]) -> list[Embedding]:
             return engine.embed([item.pcm for item in batch])  # type: ignore[no-any-return]
@@ -36,7 +36,7 @@ class CampplusRunner:
 
     @bentoml.api
     def options(self) -> dict[str, DiarizationOptions]:
-        """How each model's voices are told apart."""
+        """Says how each model's voices are told apart."""
         return {model: engine.options for model, engine in self._engines.items()}
 
 

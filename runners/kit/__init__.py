@@ -1,1 +1,1 @@
-"""What several model families use: features, batching, precision, FunASR models, the frame of a runner."""
+"""Holds what several model families use."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 
 def length_buckets(lengths: Sequence[int], max_items: int, max_padding: float = 0.25) -> list[list[int]]:
-    """Positions grouped by similar length: at most ``max_items`` a group, each item at least
-    ``1 - max_padding`` times as long as the group's longest. Every position appears once.
+    """Groups positions by similar length; every position appears once.
+
+    A group has at most ``max_items``, each at least ``1 - max_padding`` times as long as the group's longest.
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
     groups: list[list[int]] = []

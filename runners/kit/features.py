@@ -1,4 +1,4 @@
-"""Log-mel filterbank features for many recordings, equal to Kaldi's and FunASR's frontends.
+"""Computes log-mel filterbank features for many recordings, equal to Kaldi's and FunASR's frontends.
 
 One batched FFT and one matrix product replace a per-frame loop; the definition is Kaldi's
 (feat/feature-fbank.cc): frames of 25 ms every 10 ms, mean removed, pre-emphasis 0.97, Hamming or
@@ -26,12 +26,12 @@ FLOOR = float(np.finfo(np.float32).eps)
 
 
 def frame_count(samples: int) -> int:
-    """Whole frames in that many samples."""
+    """Counts the whole frames in that many samples."""
     return max(0, (samples - FRAME_LENGTH) // FRAME_SHIFT + 1)
 
 
 def fbank(pcm: NDArray[np.int16], *, window: str = "hamming", floor: float = FLOOR) -> torch.Tensor:
-    """(frames, 80) log-mel energies of 16 kHz PCM16; frames that would pass the end are left out.
+    """Computes (frames, 80) log-mel energies of 16 kHz PCM16; frames that would pass the end are left out.
 
     ``window`` is hamming or povey; energies below ``floor`` count as that.
     """
@@ -52,7 +52,7 @@ def fbank(pcm: NDArray[np.int16], *, window: str = "hamming", floor: float = FLO
 
 
 def stack_frames(features: torch.Tensor, m: int, n: int) -> torch.Tensor:
-    """Low frame rate: ``m`` neighbouring frames side by side, every ``n``-th kept; edges repeat.
+    """Lowers the frame rate: ``m`` neighbouring frames side by side, every ``n``-th kept; edges repeat.
 
     (frames, 80) -> (ceil(frames / n), 80 * m), as FunASR's ``apply_lfr``.
     """
@@ -66,7 +66,7 @@ def stack_frames(features: torch.Tensor, m: int, n: int) -> torch.Tensor:
 
 @functools.cache
 def window_shape(name: str) -> NDArray[np.float32]:
-    """(FRAME_LENGTH,) weights of the window called hamming or povey."""
+    """Returns the (FRAME_LENGTH,) weights of the window called hamming or povey."""
     cosine = np.cos(2 * np.pi * np.arange(FRAME_LENGTH) / (FRAME_LENGTH - 1))
     shape = {"hamming": 0.54 - 0.46 * cosine, "povey": (0.5 - 0.5 * cosine) ** 0.85}[name]
     return shape.astype(np.float32)
@@ -74,7 +74,7 @@ def window_shape(name: str) -> NDArray[np.float32]:
 
 @functools.cache
 def mel_filters() -> NDArray[np.float32]:
-    """(FFT_SIZE // 2 + 1, MEL_BINS) weights of the power spectrum in each mel filter."""
+    """Returns the (FFT_SIZE // 2 + 1, MEL_BINS) weights of the power spectrum in each mel filter."""
     edges_hz = np.array([20.0, SAMPLE_RATE_HZ / 2])
     low, high = 1127.0 * np.log1p(edges_hz / 700.0)
     step = (high - low) / (MEL_BINS + 1)

@@ -29,12 +29,18 @@ _NOT_ARGUMENTS = ("model", "frontend", "tokenizer", "specaug", "specaug_conf")
 
 
 class UnsupportedModelError(ValueError):
-    """A model directory that is incomplete or of a class that no engine here runs."""
+    """A model directory is incomplete or of a class that no engine here runs."""
 
 
 @dataclass(frozen=True)
 class ModelDirectory:
-    """A FunASR model directory: ``config.yaml``, weights, and where they exist tokens and CMVN statistics."""
+    """Reads a FunASR model directory: ``config.yaml``, weights, and where they exist tokens and CMVN statistics.
+
+    Attributes:
+        path: The directory.
+        config: What config.yaml holds.
+        tokens: What tokens.json lists, by id; empty where there is none.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -42,6 +48,11 @@ class ModelDirectory:
 
     @classmethod
     def read(cls, path: Path) -> ModelDirectory:
+        """Reads the configuration and the tokens; weights and statistics are left for later.
+
+        Raises:
+            UnsupportedModelError: config.yaml cannot be read.
+        """
         try:
             config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
@@ -52,6 +63,7 @@ class ModelDirectory:
 
     @property
     def model_class(self) -> str:
+        """Returns the registered name of the model's class."""
         return str(self.config["model"])
 
     @property
@@ -59,19 +71,19 @@ class ModelDirectory:
         return self.path / checkpoint_name(self.path)
 
     def cmvn(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(shift, scale), each of the stacked feature dimension: ``(x + shift) * scale`` normalises features."""
+        """Reads (shift, scale), each of the stacked feature dimension: ``(x + shift) * scale`` normalises features."""
         lines = (self.path / "am.mvn").read_text(encoding="utf-8").splitlines()
         rows = [line.split()[3:-1] for line in lines if line.startswith("<LearnRateCoef>")]
         shift, scale = (torch.tensor([float(v) for v in row]) for row in rows)
         return shift, scale
 
     def build(self, modules: Modules, *, load_weights: bool = True, **overrides: Any) -> torch.nn.Module:
-        """The model in evaluation mode, in float32 whatever the file's precision.
+        """Builds the model in evaluation mode, in float32 whatever the file's precision.
 
         ``overrides`` replace entries of the configuration (training builds models this way).
 
         Raises:
-            UnsupportedModelError: its class is none of ``modules``.
+            UnsupportedModelError: its class is none of ``modules``, or the checkpoint lacks parameters.
         """
         if self.model_class not in modules:
             raise UnsupportedModelError(f"{self.path}: {self.model_class} is not {' or '.join(modules)}")
@@ -96,7 +108,11 @@ def model_class(name: str, modules: Modules) -> Any:
 
 
 def load_weights_into(model: torch.nn.Module, path: Path) -> None:
-    """Loads a checkpoint file; every parameter of the model must be in it, extra ones are ignored."""
+    """Loads a checkpoint file, of which parameters that the model doesn't have are ignored.
+
+    Raises:
+        UnsupportedModelError: a parameter of the model is not in it.
+    """
     state = torch.load(path, map_location="cpu", weights_only=True)
     for wrapper in ("state_dict", "model_state_dict", "model"):
         state = state.get(wrapper, state)

@@ -24,7 +24,7 @@ class Gatherer(Generic[T, R]):
         self._computing: asyncio.Future[Sequence[R]] | None = None
 
     async def __call__(self, items: Sequence[T]) -> list[R]:
-        """The items' results, in their order; raises what ``run`` raised for a batch with one of them."""
+        """Returns the items' results, in their order; raises what ``run`` raised for a batch with one of them."""
         if self._computing is not None and self._computing.get_loop().is_closed():  # it will never tell
             self._waiting, self._computing = [], None
         futures: list[asyncio.Future[R]] = [asyncio.get_running_loop().create_future() for _ in items]

@@ -1,4 +1,4 @@
-"""Linear layers in fewer bits: reading and multiplying weights is what a large model's small step costs."""
+"""Computes linear layers in fewer bits: reading and multiplying weights is what a large model's small step costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Int8Linear(torch.nn.Module):
-    """Products of 8-bit integers, float32 in and out; each row of the input and of the weights has its own scale.
+    """Multiplies 8-bit integers, float32 in and out; each row of the input and of the weights has its own scale.
 
     So, unlike in torch's dynamic quantisation, a row's result doesn't depend on the other rows of its batch.
     """
@@ -24,6 +24,7 @@ class Int8Linear(torch.nn.Module):
         self._bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Turns (…, inputs) into (…, outputs), as the layer that it was made from."""
         rows = x.flatten(0, -2)
         scale = rows.abs().amax(1, keepdim=True).div_(127).clamp_min_(1e-9)
         products = torch._int_mm(torch.mul(rows, scale.reciprocal()).round_().to(torch.int8), self._weight)
@@ -31,7 +32,7 @@ class Int8Linear(torch.nn.Module):
 
 
 def fastest_precision(device: str) -> Precision:
-    """The arithmetic that costs least on this machine without changing what is recognised."""
+    """Chooses the arithmetic that costs least on this machine without changing what is recognised."""
     if device != "cpu":
         return "fp32"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "int8"

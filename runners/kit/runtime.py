@@ -1,4 +1,4 @@
-"""What every runner does alike: settings, BentoML limits, threads, loading an engine for each enabled model."""
+"""Does what every runner does alike: settings, BentoML limits, threads, loading an engine for each enabled model."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ RUNNER_CONFIG: dict[str, Any] = {
 
 @functools.cache
 def settings() -> RunnerSettings:
+    """Reads the runners' settings, once in a process."""
     return RunnerSettings()
 
 
 def fix_media_types(service: Any) -> None:
-    """BentoML derives a result's media type from its JSON schema, anew for each response: a sixth of a small
-    model's CPU time. It never changes, so it is worked out once.
+    """Works a result's media type out once instead of with each response.
+
+    BentoML derives it from the result's JSON schema, anew for each response: a sixth of a small model's CPU time. It
+    never changes.
     """
     for method in service.apis.values():
         method.output_spec.media_type = method.output_spec.mime_type()
 
 
 def enabled_models(runner: str | None = None) -> list[catalog.Model]:
-    """The models to serve; those whose utterances ``runner`` recognises, if one is named."""
+    """Returns the models to serve; those whose utterances ``runner`` recognises, if one is named."""
     enabled = [catalog.models()[name] for name in settings().enabled_models]
     return [model for model in enabled if runner is None or model.family.runner == runner]
 
@@ -79,14 +82,15 @@ class Engines:
         return cls(engines, device)
 
     def get(self, model_id: str) -> Any:
+        """Returns the engine of a model; raises KeyError where it has none."""
         return self._engines[model_id]
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """(model id, engine) of each."""
+        """Returns (model id, engine) of each."""
         return self._engines.items()
 
     def by_model(self, model_ids: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
-        """(engine, positions of its items) for each model of a batch, one at a time."""
+        """Yields (engine, positions of its items) for each model of a batch, one at a time."""
         with self._lock:
             for model_id in dict.fromkeys(model_ids):
                 yield self._engines[model_id], [i for i, m in enumerate(model_ids) if m == model_id]
@@ -95,7 +99,7 @@ class Engines:
 def run_batch_or_each_alone(
     engines: Engines, items: Sequence[Any], run: Callable[[Any, Sequence[Any]], list[R]], failed: Callable[[str], R]
 ) -> list[R]:
-    """Runs items model by model; where a batch fails, each of its items alone, so one cannot fail the others."""
+    """Runs items model by model; where a batch fails, each of its items runs alone, so one cannot fail the others."""
     results: list[R] = [failed("not computed")] * len(items)
     for engine, positions in engines.by_model([item.model for item in items]):
         batch = [items[p] for p in positions]

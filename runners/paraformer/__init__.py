@@ -1,1 +1,1 @@
-"""Paraformer: offline recognition with hotwords and a language model, and punctuation."""
+"""Recognises recordings with Paraformer, hotwords and a language model, and punctuates what it recognised."""

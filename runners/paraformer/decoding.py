@@ -1,4 +1,4 @@
-"""Which tokens an utterance has: a beam search over Paraformer's posteriors with hotwords and a language model.
+"""Finds an utterance's tokens: a beam search over Paraformer's posteriors with hotwords and a language model.
 
 Paraformer gives one distribution for each token, so every path has the same length. Without a language model
 the search is exact: positions are independent but for the hotwords.
@@ -38,7 +38,7 @@ class _Path(NamedTuple):
 def best_tokens(
     scores: torch.Tensor, special: set[int], hotwords: Hotwords | None, model: LanguageModel | None
 ) -> NDArray[np.int64]:
-    """The tokens of an utterance whose log-probabilities are ``scores``, (positions, vocabulary).
+    """Finds the tokens of an utterance whose log-probabilities are ``scores``, (positions, vocabulary).
 
     ``special`` tokens, which are no text, stay where the recogniser has them.
     """
@@ -66,7 +66,7 @@ def _add_hotwords(
     hotwords: Hotwords,
     slack: float,
 ) -> dict[Tokens, float]:
-    """Adds the tokens of hotwords where they may have been said; the rewards of those hotwords."""
+    """Adds the tokens of hotwords where they may have been said; returns the rewards of those hotwords."""
     rewards = {}
     for start, tokens in hotwords.plausible(best - logprobs, slack):
         rewards[tokens] = hotwords.rewards[tokens]

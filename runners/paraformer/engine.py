@@ -1,4 +1,4 @@
-"""Paraformer: recordings in, characters with times and log-probabilities out, in real batches.
+"""Recognises recordings with Paraformer: characters with times and log-probabilities, in real batches.
 
 Paraformer (Gao et al. 2022, arXiv:2206.08317) predicts all tokens of an utterance at once: a
 continuous integrate-and-fire (CIF) predictor tells how many there are and when, a decoder which.
@@ -42,8 +42,16 @@ _LONGEST_TOKEN_MS = 400.0
 
 
 class ParaformerEngine:
-    """Recognises batches of 16 kHz PCM16. Not thread-safe. Identical results in any company:
-    items are only batched with items of similar length, and padding is masked everywhere.
+    """Recognises batches of 16 kHz PCM16.
+
+    It is not thread-safe. Results are identical in any company: items are only batched with items of similar length,
+    and padding is masked everywhere.
+
+    Attributes:
+        batch_size: How many recordings are computed at once, at most.
+        device: Where the model computes: `cpu` or `cuda`.
+        tokens: The vocabulary, by id.
+        language_model: Chooses among likely tokens; None: nothing does.
     """
 
     def __init__(
@@ -55,7 +63,11 @@ class ParaformerEngine:
         precision: Literal["fp32", "bf16"] = "fp32",
         language_model: LanguageModel | None = None,
     ) -> None:
-        """``precision`` is the encoder's, which is six sevenths of the cost; everything else computes in fp32."""
+        """Loads the model, with an encoder (six sevenths of the cost) of ``precision``; all else computes in fp32.
+
+        Raises:
+            UnsupportedModelError: it is none of the Paraformers that run here.
+        """
         self._model: Any = directory.build(MODULES).to(device)
         self.batch_size = batch_size
         self.device = device
@@ -80,9 +92,9 @@ class ParaformerEngine:
     def recognise(
         self, recordings: Sequence[NDArray[np.int16]], hotwords: Sequence[Mapping[str, int]] | None = None
     ) -> list[Recognition]:
-        """Tokens of each recording; shorter than one frame (25 ms) or without speech: none.
+        """Recognises each recording; one shorter than a frame (25 ms) or without speech has no tokens.
 
-        ``hotwords`` are each recording's, with weights from 1 to 100.
+        ``hotwords`` are each recording's, with weights from 1 to 100; None: there are none.
         """
         wanted = [self._hotwords(tuple(h.items())) if h else None for h in hotwords or [{}] * len(recordings)]
         results = [Recognition(ignored_hotwords=list(h.unknown) if h else []) for h in wanted]
@@ -97,7 +109,7 @@ class ParaformerEngine:
         return results
 
     def _mates(self, positions: Sequence[int], hotwords: Sequence[Hotwords | None]) -> list[list[int]]:
-        """The positions that may share a batch: a model with its own biasing has one list of hotwords at a time."""
+        """Groups positions that may share a batch: a model with its own biasing has one list of hotwords at a time."""
         if not self._biased_by_itself:
             return [list(positions)]
         groups: dict[tuple[int, int], list[int]] = {}
@@ -153,7 +165,7 @@ class ParaformerEngine:
         counts: torch.Tensor,
         hotwords: Hotwords | None,
     ) -> torch.Tensor:
-        """Log-probabilities, (utterances, positions, vocabulary), biased towards ``hotwords`` by models that can."""
+        """Computes (utterances, positions, vocabulary) log-probabilities, biased to ``hotwords`` by models that can."""
         model, listed = self._model, None
         if hotwords and hotwords.rewards:
             listed = [*map(list, hotwords.rewards), [model.sos]]  # the last stands for none of them
@@ -183,7 +195,7 @@ class ParaformerEngine:
 def firing_times(
     alphas: NDArray[Any], peaks: NDArray[Any], count: int, frame_ms: float, delay_ms: float
 ) -> list[tuple[int, int]]:
-    """(start, end) in ms of ``count`` tokens, from the weights and firings of a CIF predictor.
+    """Finds (start, end) in ms of ``count`` tokens, from the weights and firings of a CIF predictor.
 
     After FunASR's ``ts_prediction_lfr6_standard``: a token lasts from its firing (less the delay) to
     the next one's, the end of sentence firing last; here at most 400 ms, so that a pause is no token's.

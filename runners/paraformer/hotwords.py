@@ -1,4 +1,4 @@
-"""Hotwords for Paraformer: words to tokens, and a context graph that rewards them in a search over tokens.
+"""Turns hotwords into tokens, and into a context graph that rewards them in a search over tokens.
 
 The reward of a word grows with its length: ``reward_per_token(weight)`` for each token, in natural log.
 A weight of 10 is worth 2.5 a token; k2/icefall's ContextGraph (``context_score``) gives 1.5 to 2, FunASR's runtime
@@ -24,15 +24,18 @@ _PIECES = re.compile(r"[a-z']+|[^a-z'\s]")
 
 
 def reward_per_token(weight: float) -> float:
-    """What a hotword of this weight (1 to 100) adds to the log-probability of each of its tokens."""
+    """Returns what a hotword of this weight (1 to 100) adds to the log-probability of each of its tokens."""
     return float(2.5 * (weight / 10) ** (1 / 3))
 
 
 class Spelling:
-    """How a recogniser writes a word: a token for each CJK character, pieces (``hel@@ lo``) for a Latin word."""
+    """Spells words as a recogniser does: a token for each CJK character, pieces (``hel@@ lo``) for a Latin word."""
 
     def __init__(self, tokens: Sequence[str], special: Iterable[int], directory: Path | None = None) -> None:
-        """``directory`` may hold ``seg_dict``: the pieces that the recogniser was trained with, a word a line."""
+        """Takes the vocabulary, of which ``special`` ids are no text.
+
+        ``directory`` may hold ``seg_dict``: the pieces that the recogniser was trained with, a word a line.
+        """
         left_out = set(special)
         self._ids = {token: i for i, token in enumerate(tokens) if i not in left_out and not token.startswith("<")}
         self._known: dict[str, list[str]] = {}
@@ -42,7 +45,7 @@ class Spelling:
                 self._known = {entry[0]: entry[1:] for entry in entries if len(entry) > 1 and entry[0].isascii()}
 
     def tokens(self, word: str) -> Tokens | None:
-        """The word's tokens; None where it holds what the vocabulary doesn't."""
+        """Returns the word's tokens; None where it holds what the vocabulary doesn't."""
         found: list[int] = []
         for piece in _PIECES.findall(unicodedata.normalize("NFKC", word).lower()):
             spelled = self._known.get(piece) or self._pieces(piece)
@@ -52,7 +55,7 @@ class Spelling:
         return tuple(found) or None
 
     def _pieces(self, word: str) -> list[str] | None:
-        """The longest pieces from the left that leave a remainder which can be spelled too."""
+        """Finds the longest pieces from the left that leave a remainder which can be spelled too."""
         if word in self._ids:
             return [word]
         for end in range(len(word) - 1, 0, -1):
@@ -64,7 +67,13 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Hotwords:
-    """A request's hotwords as the search needs them. ``unknown`` are those that the vocabulary can't spell."""
+    """Holds a request's hotwords as the search needs them.
+
+    Attributes:
+        rewards: What each earns, by its tokens, in natural log.
+        unknown: Those that the vocabulary can't spell.
+        columns: Every token that is in a hotword, sorted.
+    """
 
     rewards: Mapping[Tokens, float]
     unknown: tuple[str, ...]
@@ -73,6 +82,7 @@ class Hotwords:
 
     @classmethod
     def of(cls, weights: Mapping[str, int], spelling: Spelling) -> Hotwords:
+        """Spells hotwords, given with weights from 1 to 100."""
         rewards: dict[Tokens, float] = {}
         unknown = []
         for word, weight in weights.items():
@@ -90,7 +100,7 @@ class Hotwords:
         return cls(rewards, tuple(unknown), columns, tuple(by_length))
 
     def plausible(self, shortfall: NDArray[np.float32], slack: float) -> list[tuple[int, Tokens]]:
-        """(position, tokens) wherever a hotword's reward, and ``slack``, could make up for its improbability.
+        """Finds (position, tokens) wherever a hotword's reward, and ``slack``, could make up for its improbability.
 
         ``shortfall`` is (positions, len(columns)): how far below the best each hotword token's log-probability is.
         """
@@ -107,7 +117,7 @@ class Hotwords:
 
 
 class ContextGraph:
-    """An Aho-Corasick automaton over token ids that scores hotwords on the way and as they complete.
+    """Scores hotwords on the way and as they complete, as an Aho-Corasick automaton over token ids.
 
     A word's beginning is credited in advance, so that a beam keeps it, and the credit is taken back as soon as
     the word fails: the credit is a potential of the state, so nothing of it remains at the end. A word that
@@ -157,10 +167,10 @@ class ContextGraph:
         return self._children[node].get(token, self.ROOT)
 
     def step(self, node: int, token: int) -> tuple[int, float]:
-        """(next node, what the token adds to the score)."""
+        """Returns (next node, what the token adds to the score)."""
         reached = self._walk(node, token)
         return reached, self._earned[reached] + self._credit[reached] - self._credit[node]
 
     def finish(self, node: int) -> float:
-        """What the end of the text adds: the credit of an unfinished word is taken back."""
+        """Returns what the end of the text adds: the credit of an unfinished word is taken back."""
         return -self._credit[node]

@@ -1,4 +1,4 @@
-"""An n-gram language model as a token-lexicon-grammar graph (TLG.fst), walked a token at a time.
+"""Walks an n-gram language model, a token-lexicon-grammar graph (TLG.fst), a token at a time.
 
 The layout is that of ``iic/speech_ngram_lm_zh-cn-ai-wesp-fst``: input label = token id + 1, 0 for epsilon, weights
 are costs in natural log. Kaldi-decoder can read it too, but it takes no context graph beside it, and a token that
@@ -30,10 +30,17 @@ Steps = tuple[tuple[int, float], ...]
 
 
 class LanguageModel:
-    """Costs of tokens after tokens. Not thread-safe: it remembers the steps that it has taken."""
+    """Says what tokens cost after tokens, in natural log.
+
+    It is not thread-safe: it remembers the steps that it has taken.
+
+    Attributes:
+        scale: Weighs the model against the recogniser's log-probabilities.
+        start: The state before the first token.
+    """
 
     def __init__(self, fst: kaldifst.StdFst, scale: float = _DEFAULT_SCALE) -> None:
-        """``scale`` weighs the model against the recogniser's log-probabilities."""
+        """Takes a graph; ``scale`` weighs the model against the recogniser's log-probabilities."""
         self.scale = scale
         self._fst = fst
         self._arcs: dict[int, dict[int, list[tuple[int, float]]]] = {}
@@ -45,7 +52,11 @@ class LanguageModel:
 
     @classmethod
     def read(cls, directory: Path) -> LanguageModel:
-        """Loads TLG.fst. A ``lm_scale`` in config.yaml replaces the default. Raises ValueError for no such graph."""
+        """Loads TLG.fst; a ``lm_scale`` in config.yaml replaces the default.
+
+        Raises:
+            ValueError: there is no such graph.
+        """
         started, process = time.monotonic(), psutil.Process()
         before = process.memory_info().rss
         fst = _read_compact(directory / FILE)
@@ -59,7 +70,7 @@ class LanguageModel:
         return model
 
     def step(self, state: int, token: int) -> Steps:
-        """(next state, cost) of every way to read the token in this state; always at least one."""
+        """Returns (next state, cost) of every way to read the token in this state; there is always at least one."""
         known = self._steps.get((state, token))
         if known is not None:
             return known
@@ -79,14 +90,14 @@ class LanguageModel:
         return steps
 
     def end(self, state: int) -> float:
-        """The cost of a text's end in this state."""
+        """Returns the cost of a text's end in this state."""
         if state not in self._finals:
             costs = (cost + self._fst.final(here).value for here, cost in self._closure(state).items())
             self._finals[state] = self.scale * min(min(costs), _UNKNOWN_COST)
         return self._finals[state]
 
     def _closure(self, state: int) -> dict[int, float]:
-        """The states reached without a token (back-off, the end of a lexicon entry) and at what cost."""
+        """Finds the states reached without a token (back-off, the end of a lexicon entry) and at what cost."""
         reached, queue = {state: 0.0}, [state]
         while queue:
             here = queue.pop()
@@ -97,8 +108,9 @@ class LanguageModel:
         return reached
 
     def _outgoing(self, state: int) -> dict[int, list[tuple[int, float]]]:
-        """A state's arcs by input label, but for loops: a loop stands for a CTC frame that repeats a token, and
-        Paraformer has one position for each token.
+        """Returns a state's arcs by input label, but for loops.
+
+        A loop stands for a CTC frame that repeats a token, and Paraformer has one position for each token.
         """
         arcs = self._arcs.get(state)
         if arcs is None:
@@ -114,7 +126,10 @@ class LanguageModel:
 
 
 def _read_compact(path: Path) -> kaldifst.StdFst:
-    """The graph in its constant form, which takes as much memory as the file; as it is read it takes 2.7 times that."""
+    """Reads the graph in its constant form, which takes as much memory as the file.
+
+    As it is read it takes 2.7 times that.
+    """
     fst = kaldifst.StdFst.read(str(path))
     if fst is None or fst.start < 0:
         raise ValueError(f"{path} is no decoding graph")

@@ -1,4 +1,4 @@
-"""CT-Transformer punctuation (Chen et al. 2020, arXiv:2003.01309): tokens in, a mark after each out."""
+"""Punctuates tokens, a mark after each, with CT-Transformer (Chen et al. 2020, arXiv:2003.01309)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HALF_WIDTH = {"，": ",", "。": ".", "？": "?", "、": ",", "！": "!"}
 
 
 class PunctuationEngine:
-    """Marks batches of token sequences. Not thread-safe."""
+    """Marks batches of token sequences; it is not thread-safe."""
 
     def __init__(self, directory: ModelDirectory, *, batch_size: int, device: str = "cpu") -> None:
         self._model: Any = directory.build(MODULES).to(device)
@@ -31,7 +31,7 @@ class PunctuationEngine:
         self._marks = ["" if m in ("<unk>", "_") else m for m in directory.config["model_conf"]["punc_list"]]
 
     def punctuate(self, texts: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The mark ("" for none) that follows each token. A non-empty text ends with a sentence mark.
+        """Returns the mark ("" for none) that follows each token; a non-empty text ends with a sentence mark.
 
         Texts longer than 256 tokens are marked window by window, each beginning at the last
         sentence end that the window before it found.

@@ -1,4 +1,4 @@
-"""ParaformerRunner: offline recognition and punctuation, batched over the utterances of all requests."""
+"""Hosts ParaformerRunner: offline recognition and punctuation, batched over the utterances of all requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ParaformerRunner:
     # More than ASR_BATCH_SIZE are taken at once, so that similar lengths can be computed together.
     @bentoml.api(batchable=True, max_batch_size=4 * settings().asr_batch_size, max_latency_ms=600_000)
     def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:
-        """Tokens with times of each utterance."""
+        """Returns the tokens of each utterance with their times."""
 
         def run(engine: Any, batch: Sequence[RecognitionItem]) -> list[Recognition]:
             recordings, hotwords = [item.pcm for item in batch], [item.hotwords for item in batch]
@@ -54,12 +54,12 @@ class ParaformerRunner:
 
     @bentoml.api
     def device(self) -> str:
-        """Where the models compute: `cpu` or `cuda`."""
+        """Says where the models compute: `cpu` or `cuda`."""
         return self._recognisers.device
 
     @bentoml.api(batchable=True, max_batch_size=16 * settings().asr_batch_size, max_latency_ms=600_000)
     def punctuate(self, items: list[PunctuationItem]) -> list[Punctuation]:
-        """The mark after each token of each text."""
+        """Returns the mark after each token of each text."""
 
         def run(engine: Any, batch: Sequence[PunctuationItem]) -> list[Punctuation]:
             return [Punctuation(marks=marks) for marks in engine.punctuate([item.tokens for item in batch])]
@@ -71,7 +71,7 @@ fix_media_types(ParaformerRunner)
 
 
 def _language_model(model_id: str) -> LanguageModel | None:
-    """The model's n-gram; None, and a line in the log, where it is switched off, missing or unreadable."""
+    """Loads the model's n-gram; None, and a line in the log, where it is switched off, missing or unreadable."""
     from runners.paraformer.language_model import LanguageModel
 
     part, model = "language_model", catalog.models()[model_id]

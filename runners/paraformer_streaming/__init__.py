@@ -1,1 +1,1 @@
-"""Streaming Paraformer: live sentences, and the punctuation of partial text."""
+"""Recognises live sentences with streaming Paraformer, and punctuates their partial text."""

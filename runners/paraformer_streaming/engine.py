@@ -1,4 +1,4 @@
-"""Streaming Paraformer: live sentences in, their tokens so far out; chunks of many sessions make one batch.
+"""Recognises live sentences with streaming Paraformer; chunks of many sessions make one batch.
 
 The network is FunASR's ParaformerStreaming (SCAMA, Zhang et al. 2020, arXiv:2006.01712): chunks of 600 ms
 with 300 ms of look-ahead, encoder attention over four chunks back, decoder attention over one. FunASR's
@@ -46,7 +46,7 @@ _LONGEST_TOKEN_MS = 400
 
 @dataclass
 class _Session:
-    """What a live sentence leaves for its next chunk. Only replaced after a whole batch has been computed."""
+    """Keeps what a live sentence leaves for its next chunk; only replaced after a whole batch has been computed."""
 
     pcm: NDArray[np.int16]  # from the first frame that is not computed yet
     overlap: torch.Tensor  # (look-ahead, inputs): the previous chunk's last embedded frames
@@ -69,7 +69,7 @@ class _Session:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A session's next chunk as the encoder takes it, and what remains of its audio."""
+    """Holds a session's next chunk as the encoder takes it, and what remains of its audio."""
 
     session: _Session
     frames: torch.Tensor  # (look-ahead + new, inputs)
@@ -79,10 +79,15 @@ class _Chunk:
 
 
 class ParaformerStreamingEngine:
-    """Sessions of live sentences, 16 kHz PCM16. Not thread-safe.
+    """Recognises sessions of live sentences, 16 kHz PCM16; it is not thread-safe.
 
     A session's tokens are the same in any company, chunk by chunk (int8 excepted: torch scales its
     activations by the batch). Idle sessions are dropped after ``idle_s``.
+
+    Attributes:
+        device: Where the model computes: `cpu` or `cuda`.
+        tokens: The vocabulary, by id.
+        punctuation: What marks the text so far; None: marks are empty.
     """
 
     def __init__(
@@ -95,6 +100,11 @@ class ParaformerStreamingEngine:
         idle_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Loads the model.
+
+        Raises:
+            UnsupportedModelError: it is no ParaformerStreaming, or of a shape that is not computed here.
+        """
         config = directory.config
         if directory.model_class not in MODULES:
             raise UnsupportedModelError(f"{directory.path}: {directory.model_class} is not ParaformerStreaming")
@@ -128,8 +138,9 @@ class ParaformerStreamingEngine:
             self._sessions.pop(name, None)
 
     def step(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
-        """Advances sessions by their items' audio. A session that fails is freed and its result tells why;
-        of a batch that fails, each session is tried alone.
+        """Advances sessions by their items' audio.
+
+        A session that fails is freed and its result tells why; of a batch that fails, each session is tried alone.
         """
         self._evict()
         results: list[StreamingResult | None] = [None] * len(items)
@@ -149,7 +160,7 @@ class ParaformerStreamingEngine:
         self.close(idle)
 
     def _round(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
-        """One step of items that are each of another session."""
+        """Makes one step of items that are each of another session."""
         results = [self._accept(item) for item in items]
         batch_sizes = [0] * len(items)
         finished: set[int] = set()
@@ -178,7 +189,7 @@ class ParaformerStreamingEngine:
         return [r for r in results if r is not None]
 
     def _accept(self, item: StreamingItem) -> StreamingResult | None:
-        """Takes an item's samples into its session; a result where that cannot be."""
+        """Takes an item's samples into its session; returns a result where that cannot be."""
         if item.pcm.dtype != np.int16 or item.pcm.ndim != 1:
             self.close([item.session])
             return StreamingResult(error=f"pcm must be one row of int16, not {item.pcm.ndim} of {item.pcm.dtype}")
@@ -207,7 +218,7 @@ class ParaformerStreamingEngine:
     # --- features ------------------------------------------------------------------------------------
 
     def _next_chunk(self, session: _Session, is_last: bool) -> _Chunk | None:
-        """The next chunk that can be computed, after FunASR's WavFrontendOnline; None: wait for more audio."""
+        """Makes the next chunk that can be computed, after FunASR's WavFrontendOnline; None: wait for more audio."""
         is_final = session.fresh_samples < _CHUNK_SAMPLES
         if is_final and not is_last:
             return None
@@ -226,7 +237,7 @@ class ParaformerStreamingEngine:
         return _Chunk(session, torch.cat([session.overlap, frames]), is_final, rest, rows[6 * count :])
 
     def _position_rows(self, count: int) -> torch.Tensor:
-        """Sinusoids of positions 1 to ``count``, as FunASR's StreamSinusoidalPositionEncoder."""
+        """Returns the sinusoids of positions 1 to ``count``, as FunASR's StreamSinusoidalPositionEncoder."""
         if count > len(self._positions):
             half = self._positions.shape[1] // 2
             increment = torch.log(torch.tensor(10000.0)) / (half - 1)
@@ -238,7 +249,10 @@ class ParaformerStreamingEngine:
     # --- the network ---------------------------------------------------------------------------------
 
     def _compute(self, chunks: list[_Chunk]) -> list[str | None]:
-        """Computes one chunk of each session, together or, where that fails, alone; what went wrong, per session."""
+        """Computes one chunk of each session, together or, where that fails, alone.
+
+        Returns what went wrong, per session.
+        """
         try:
             self._batch(chunks)
         except (RuntimeError, ValueError, IndexError) as error:

@@ -1,4 +1,4 @@
-"""One chunk of many live sessions through a streaming Paraformer, as one batch.
+"""Computes one chunk of many live sessions through a streaming Paraformer, as one batch.
 
 FunASR's ``forward_chunk`` methods for batches: the same layers in the same order, with what a session
 remembers (attention keys and values, convolution inputs, the predictor's remainder) passed in and
@@ -22,7 +22,15 @@ LOOK_BACK = 4 * CHUNK  # frames before the chunk that the encoder attends to; th
 
 
 class StreamingNetwork:
-    """Encoder, predictor and decoder of FunASR's ParaformerStreaming."""
+    """Computes the encoder, predictor and decoder of FunASR's ParaformerStreaming.
+
+    Attributes:
+        width: The encoder's output size.
+        keys_type: The type of remembered keys and values.
+        keys_shape: (layers, 2, heads, LOOK_BACK, size): an encoder's keys and values of a session.
+        decoder_keys_shape: (layers, 2, heads, CHUNK, size): the decoder's.
+        decoder_memory_shape: (layers, kernel - 1, width): inputs of the decoder's convolutions.
+    """
 
     def __init__(self, model: Any, precision: Precision) -> None:
         self._encoder, self._decoder, self._predictor = model.encoder, model.decoder, model.predictor
@@ -43,9 +51,11 @@ class StreamingNetwork:
     def encode(
         self, frames: torch.Tensor, lengths: torch.Tensor, keys: Sequence[torch.Tensor], known: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encodes (batch, time, inputs). ``keys`` holds each session's (layers, 2, heads, LOOK_BACK, size), of
-        which the first ``known`` are filled. Gives (batch, time, width), zero past a session's length, and the
-        keys and values of the chunk's first CHUNK frames, (layers, 2, batch, heads, CHUNK, size).
+        """Encodes (batch, time, inputs).
+
+        ``keys`` holds each session's (layers, 2, heads, LOOK_BACK, size), of which the first ``known`` are filled.
+        Gives (batch, time, width), zero past a session's length, and the keys and values of the chunk's first CHUNK
+        frames, (layers, 2, batch, heads, CHUNK, size).
         """
         past = max(known)
         padding = _padding(lengths, frames.shape[1])
@@ -76,9 +86,10 @@ class StreamingNetwork:
         hidden: torch.Tensor,
         weights: Sequence[np.float32],
     ) -> tuple[torch.Tensor, list[list[int]], list[np.float32]]:
-        """Continuous integrate-and-fire over the chunk, from each session's remainder ``hidden`` (batch, width)
-        of ``weights``. Gives (batch, 1 + tokens, width), the new remainder first; the frames at which each
-        session's tokens fired; and the new remainders' weights.
+        """Integrates and fires continuously (CIF) over the chunk, from each session's remainder.
+
+        The remainder is ``hidden`` (batch, width) of ``weights``. Gives (batch, 1 + tokens, width), the new remainder
+        first; the frames at which each session's tokens fired; and the new remainders' weights.
         """
         predictor = self._predictor
         local = torch.relu(predictor.cif_conv1d(predictor.pad(encoded.transpose(1, 2)))).transpose(1, 2)
@@ -106,9 +117,11 @@ class StreamingNetwork:
         keys: Sequence[torch.Tensor | None],
         memories: Sequence[torch.Tensor | None],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Decodes ``counts`` tokens of each session from (batch, tokens, width). ``keys`` (layers, 2, heads, CHUNK,
-        size) and ``memories`` (layers, kernel - 1, width) are None where a session decodes for the first time.
-        Gives ids (batch, tokens), and the new keys and memories with the batch as third and second dimension.
+        """Decodes ``counts`` tokens of each session from (batch, tokens, width).
+
+        ``keys`` (layers, 2, heads, CHUNK, size) and ``memories`` (layers, kernel - 1, width) are None where a session
+        decodes for the first time. Gives ids (batch, tokens), and the new keys and memories with the batch as third and
+        second dimension.
         """
         device = encoded.device
         started = torch.tensor([0 if k is None else CHUNK for k in keys], device=device)
@@ -140,7 +153,7 @@ class StreamingNetwork:
         return ids, torch.stack(new_keys), torch.stack(new_memory)
 
     def _feed(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
-        """A decoder's feed-forward layer, whose inner normalisation is in float32 in any precision."""
+        """Computes a decoder's feed-forward layer, whose inner normalisation is in float32 in any precision."""
         inner = layer.norm(torch.relu(layer.w_1(x.to(self._linear_type))).float())
         fed: torch.Tensor = layer.w_2(inner.to(self._linear_type)).float()
         return fed
@@ -148,7 +161,7 @@ class StreamingNetwork:
     def _attend(
         self, q: torch.Tensor, past: torch.Tensor, now: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Attention to keys and values of before and now (2, batch, heads, time, size): cheaper than joining them."""
+        """Attends to keys and values of before and now (2, batch, heads, time, size): cheaper than joining them."""
         q = q.to(self.keys_type) * q.shape[-1] ** -0.5
         scores = torch.cat([q @ past[0].transpose(-1, -2), q @ now[0].transpose(-1, -2)], -1).float()
         if mask is not None:
@@ -159,24 +172,24 @@ class StreamingNetwork:
 
 
 def _padding(lengths: torch.Tensor, longest: int) -> torch.Tensor:
-    """(batch, longest), true past each length."""
+    """Marks (batch, longest) true past each length."""
     return torch.arange(longest, device=lengths.device) >= lengths[:, None]
 
 
 def _mask(hidden: torch.Tensor) -> torch.Tensor | None:
-    """What hides keys (batch, keys) from an attention; None where none are."""
+    """Makes what hides keys (batch, keys) from an attention; None where none are."""
     if not hidden.any():
         return None
     return torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, float("-inf"))[:, None, None]
 
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
-    """(batch, time, width) -> (batch, heads, time, size)."""
+    """Turns (batch, time, width) into (batch, heads, time, size)."""
     return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def _convolve(attention: Any, x: torch.Tensor) -> torch.Tensor:
-    """The memory block's depthwise convolution over time, in the layout that torch is fast at: (batch, time, width)."""
+    """Convolves (batch, time, width) over time as the memory block does, in the layout that torch is fast at."""
     left, right = attention.pad_fn.padding
     padded = torch.nn.functional.pad(x, (0, 0, left, right)).transpose(1, 2).unsqueeze(2)
     weight = attention.fsmn_block.weight.unsqueeze(2)
@@ -184,9 +197,10 @@ def _convolve(attention: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _fire(alphas: Sequence[np.float32], threshold: np.float32) -> tuple[NDArray[np.float32], list[int], np.float32]:
-    """Each token's shares of the frames, that of the remainder first; where the tokens fired; the remainder's weight.
+    """Shares frames out among tokens, as FunASR's loop does.
 
-    FunASR's loop in its order and precision, so that sums meet the threshold where its do.
+    Gives each token's shares of the frames, that of the remainder first; where the tokens fired; the remainder's
+    weight. Order and precision are FunASR's too, so that sums meet the threshold where its do.
     """
     total, shares = np.float32(0), np.zeros(len(alphas), np.float32)
     tokens, fired = [], []

@@ -1,4 +1,4 @@
-"""Punctuation of sentences that are still being spoken: tokens so far in, the mark after each out.
+"""Punctuates sentences that are still being spoken: tokens so far in, the mark after each out.
 
 CT-Transformer with controllable delay (Chen et al. 2020, arXiv:2003.01309): all layers but the last see
 only the past, so marks set early change little as the sentence grows.
@@ -19,7 +19,7 @@ _CONTINUED = "@@"
 
 
 class RealtimePunctuationEngine:
-    """Marks batches of unfinished sentences. Not thread-safe."""
+    """Marks batches of unfinished sentences; it is not thread-safe."""
 
     def __init__(self, directory: ModelDirectory, *, device: str = "cpu") -> None:
         self._model: Any = directory.build(MODULES).to(device)
@@ -31,7 +31,7 @@ class RealtimePunctuationEngine:
 
     @torch.inference_mode()
     def mark(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The mark ("" for none) that follows each of a recogniser's tokens; pieces of a word have one between them.
+        """Returns the mark ("" for none) after each of a recogniser's tokens; pieces of a word have one between them.
 
         The last token's mark is a guess at what has not been said yet: for the caller to use or not.
         """
@@ -55,7 +55,7 @@ class RealtimePunctuationEngine:
 
 
 def _units(tokens: Sequence[str]) -> list[tuple[str, int]]:
-    """Words and characters, each with the position of its last token."""
+    """Joins tokens to words and characters, each with the position of its last token."""
     units, text = [], ""
     for position, token in enumerate(tokens):
         text += token.removesuffix(_CONTINUED)

@@ -1,4 +1,4 @@
-"""ParaformerStreamingRunner: live sentences by session id; the chunks of all sessions meet in one batch."""
+"""Hosts ParaformerStreamingRunner: live sentences by session id; the chunks of all sessions meet in one batch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ParaformerStreamingRunner:
 
     @bentoml.api
     async def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
-        """Advances each item's session by its audio; the sentence so far of each."""
+        """Advances each item's session by its audio, and returns the sentence so far of each."""
         return await self._gathered(items)
 
     def _step(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
@@ -67,13 +67,16 @@ class ParaformerStreamingRunner:
 
     @bentoml.api
     def free(self, sessions: list[str]) -> None:
-        """Frees sessions that end without a last item; unknown ones are none. (BentoML's proxies have a ``close``.)"""
+        """Frees sessions that end without a last item; unknown ones are none.
+
+        It isn't called ``close``, which BentoML's proxies have.
+        """
         for engine, _ in self._engines.by_model([model for model, _ in self._engines.items()]):
             engine.close(sessions)
 
     @bentoml.api
     def sessions(self) -> int:
-        """Live sessions now."""
+        """Counts the live sessions now."""
         return sum(len(engine) for engine, _ in self._engines.by_model([m for m, _ in self._engines.items()]))
 
 

@@ -1,1 +1,1 @@
-"""Qwen3-ASR with its forced aligner, offline and live."""
+"""Recognises recordings and live sentences with Qwen3-ASR and its forced aligner."""

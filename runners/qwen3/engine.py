@@ -1,4 +1,4 @@
-"""Qwen3-ASR: whole utterances, word times, and live sentences, on whatever backend generates the text.
+"""Recognises utterances, word times and live sentences with Qwen3-ASR, on whatever backend generates the text.
 
 A backend (transformers_backend, vllm_backend) answers questions and finds timestamps; prompts, parsing, words and
 the streaming rule are here, so that they are the same on each.
@@ -37,10 +37,16 @@ Pcm = NDArray[np.int16]
 
 @dataclass
 class Question:
-    """What a backend is to answer: audio in pieces of which each is encoded alone, and how the answer begins.
+    """Says what a backend is to answer.
 
-    ``begun`` are token ids. ``memory`` belongs to a live sentence: what a backend wants to keep of it. ``draft`` is
-    what probably follows ``begun``: it may make the answer cheaper, and never changes it.
+    Attributes:
+        pieces: The audio, 16 kHz PCM16, in pieces of which each is encoded alone.
+        context: What the model reads before it listens.
+        language: Its name; None: the answer says which it is.
+        begun: How the answer begins, as token ids.
+        most_tokens: How many tokens may follow ``begun``.
+        draft: What probably follows ``begun``: it may make the answer cheaper, and never changes it.
+        memory: What a backend wants to keep of a live sentence; None: the question belongs to none.
     """
 
     pieces: Sequence[Pcm]
@@ -54,7 +60,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Generated:
-    """What was generated after ``Question.begun``, without its end: token ids and their log-probabilities."""
+    """Holds what was generated after ``Question.begun``, without its end.
+
+    Attributes:
+        ids: The tokens.
+        logprobs: Their log-probabilities.
+        batch_size: How many questions were answered together.
+    """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -62,42 +74,62 @@ class Generated:
 
 
 class Backend(Protocol):
-    """Where the network computes. Calls may come at once; one that is cancelled is given up."""
+    """Computes the network; calls may come at once, and one that is cancelled is given up.
+
+    Attributes:
+        tokens: The recogniser's tokenizer.
+        timestamp_ms: The step of timestamps.
+    """
 
     tokens: Tokens
     timestamp_ms: float
 
-    async def answer(self, question: Question) -> Generated: ...
-
-    async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
-        """Two for each unit, in steps of ``timestamp_ms``."""
+    async def answer(self, question: Question) -> Generated:
+        """Answers a question; RuntimeError where the engine failed."""
         ...
 
-    async def is_healthy(self) -> bool: ...
+    async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
+        """Returns two for each unit, its start and end, in steps of ``timestamp_ms``."""
+        ...
 
-    def close(self) -> None: ...
+    async def is_healthy(self) -> bool:
+        """Says whether questions can still be answered."""
+        ...
+
+    def close(self) -> None:
+        """Ends what the backend has running."""
+        ...
 
 
 def lengthened(pcm: Pcm) -> Pcm:
-    """At least a second: the convolutions look at one at a time, and would see the edge of a shorter one."""
+    """Pads to a second at least: the convolutions look at one at a time, and would see the edge of a shorter one."""
     return np.pad(pcm, (0, max(0, SAMPLE_RATE_HZ - len(pcm))))
 
 
 def most_tokens(samples: int) -> int:
+    """Returns how many tokens so many samples of 16 kHz audio can have: 12 for each second, and 24."""
     return _LEAST_TOKENS + math.ceil(_TOKENS_PER_S * samples / SAMPLE_RATE_HZ)
 
 
 class Qwen3Engine:
-    """One model. ``aligned`` are the names of the languages that have word times."""
+    """Recognises with one model.
+
+    Attributes:
+        backend: Where utterances are computed; live sentences have their own, if there is one.
+    """
 
     def __init__(self, backend: Backend, aligned: Iterable[str], live_backend: Backend | None = None) -> None:
+        """Takes the names of the languages that have word times as ``aligned``.
+
+        ``live_backend`` hears live sentences; None: ``backend`` does.
+        """
         self.backend = backend
         self._live_backend = live_backend or backend
         self._aligned = frozenset(aligned)
         self._sentences: dict[str, _Sentence] = {}
 
     async def recognise(self, item: RecognitionItem) -> Recognition:
-        """The words of one utterance, with their times where the language has them."""
+        """Recognises the words of one utterance, with their times where the language has them."""
         question = Question(
             [item.pcm],
             context=context_of(item.prompt, item.hotwords),
@@ -111,7 +143,7 @@ class Qwen3Engine:
         return _recognition(self.backend, answer, generated, times, len(item.pcm))
 
     async def _times(self, pcm: Pcm, answer: Answer) -> dict[int, tuple[float, float]] | None:
-        """Times of the answer's letters; None where the language has none."""
+        """Finds the times of the answer's letters; None where the language has none."""
         if answer.language not in self._aligned:
             return None
         units = await asyncio.to_thread(alignment_units, answer.text, answer.language)
@@ -122,7 +154,7 @@ class Qwen3Engine:
         return character_times(answer.text, units, list(zip(ms[::2], ms[1::2], strict=True)))
 
     async def step(self, item: StreamingItem) -> StreamingResult:
-        """Hears the next audio of a live sentence; the sentence so far."""
+        """Hears the next audio of a live sentence, and returns the sentence so far."""
         self._forget()
         if item.is_first:
             self._sentences[item.session] = _Sentence(self._live_backend, item)
@@ -134,6 +166,7 @@ class Qwen3Engine:
         return await sentence.hear(item.pcm)
 
     async def is_healthy(self) -> bool:
+        """Says whether every backend can still answer."""
         return await self.backend.is_healthy() and await self._live_backend.is_healthy()
 
     def end(self) -> None:
@@ -142,11 +175,12 @@ class Qwen3Engine:
             backend.close()
 
     def close(self, sessions: Iterable[str]) -> None:
+        """Frees live sentences; unknown ones are none."""
         for session in sessions:
             self._sentences.pop(session, None)
 
     def __len__(self) -> int:
-        """Live sentences now."""
+        """Counts the live sentences now."""
         return len(self._sentences)
 
     def _forget(self) -> None:
@@ -195,7 +229,7 @@ class _Sentence:
         )
 
     def _confirmed(self, answer: tuple[int, ...]) -> tuple[int, ...]:
-        """What this answer and the last agree on, less the tokens that may still change."""
+        """Returns what this answer and the last agree on, less the tokens that may still change."""
         agreed = 0
         for ours, theirs in zip(answer, self.answer, strict=False):
             if ours != theirs:
@@ -214,7 +248,7 @@ def _recognition(
     times: dict[int, tuple[float, float]] | None,
     samples: int,
 ) -> Recognition:
-    """The answer's words. Without ``times`` they share the utterance evenly, letter by letter."""
+    """Makes an answer words; without ``times`` they share the utterance evenly, letter by letter."""
     words = split_words(answer.text)
     duration_ms = 1000 * samples / SAMPLE_RATE_HZ
     timed = times is not None
@@ -238,7 +272,7 @@ def _recognition(
 
 
 def _letter_logprobs(backend: Backend, answer: Answer, generated: Generated) -> list[float]:
-    """A log-probability for each letter of the text: those of a token's letters add up to its own."""
+    """Finds a log-probability for each letter of the text: those of a token's letters add up to its own."""
     raw = backend.tokens.text(generated.ids)
     at = raw.rfind(answer.text)
     mean = sum(generated.logprobs) / max(1, len(generated.logprobs))

@@ -39,7 +39,7 @@ def _attend_within_windows(
     scaling: float,
     **__: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of (1, heads, tokens, size) within the stretches that ``cu_seq_lens_q`` bounds.
+    """Attends, (1, heads, tokens, size), within the stretches that ``cu_seq_lens_q`` bounds.
 
     qwen-asr's tower passes the bounds to flash attention only; its other kernels attend across windows, which is
     not what the model was trained with.
@@ -60,14 +60,22 @@ def _attend_within_windows(
 
 
 def build(config: dict[str, Any]) -> Any:
-    """A network with random weights, for a config.json's content."""
+    """Builds a network with random weights, for a config.json's content.
+
+    Raises:
+        ModuleNotFoundError: qwen-asr is not installed.
+    """
     backend = _backend()
     network = backend.Qwen3ASRForConditionalGeneration(backend.Qwen3ASRConfig(**config))
     return _with_windows(network)
 
 
 def load(directory: Path, dtype: torch.dtype, device: str) -> Any:
-    """The network of a checkpoint in the original layout (``thinker.*``), ready to infer."""
+    """Loads the network of a checkpoint in the original layout (``thinker.*``), ready to infer.
+
+    Raises:
+        ModuleNotFoundError: qwen-asr is not installed.
+    """
     network = _backend().Qwen3ASRForConditionalGeneration.from_pretrained(directory, dtype=dtype, device_map=None)
     return _with_windows(network).to(device).eval()
 

@@ -1,4 +1,4 @@
-"""What Qwen3-ASR is asked and what it answers, the same for every backend.
+"""Writes what Qwen3-ASR is asked and reads what it answers, the same for every backend.
 
 The forms are the checkpoints' own chat templates (Qwen3-ASR and Qwen3-ForcedAligner); the number of audio tokens
 stands in them as the engine puts it.
@@ -24,14 +24,19 @@ _CIRCLES = re.compile(r"(.{1,20}?)\1{%d,}" % _MOST_REPETITIONS, re.DOTALL)
 
 @dataclass(frozen=True)
 class Answer:
-    """``language`` is the name that the model gave ("" where it gave none); ``text`` is punctuated."""
+    """Holds what the model said.
+
+    Attributes:
+        language: The name that the model gave; "" where it gave none.
+        text: Punctuated.
+    """
 
     language: str
     text: str
 
 
 def context_of(prompt: str, hotwords: Mapping[str, int]) -> str:
-    """The client's words about the audio, then its hotwords, the heaviest first; at most 2,000 characters of them.
+    """Joins the client's words about the audio and its hotwords, the heaviest first; at most 2,000 characters.
 
     Control tokens are taken out until none is left, so that no text can end its part of the prompt.
     """
@@ -41,15 +46,17 @@ def context_of(prompt: str, hotwords: Mapping[str, int]) -> str:
 
 
 def without_control_tokens(text: str) -> str:
+    """Removes control tokens, also those that appear as others are removed."""
     while (stripped := _CONTROL.sub("", text)) != text:
         text = stripped
     return text
 
 
 def recognition_prompt(context: str, language: str | None, *, audio_tokens: str = AUDIO_PAD, answer: str = "") -> str:
-    """The prompt of a recognition. ``language`` is a name such as ``Chinese``; None: the model says which it hears.
+    """Writes the prompt of a recognition.
 
-    ``answer`` is how the answer is to begin, from its very first token (language included).
+    ``language`` is a name such as ``Chinese``; None: the model says which it hears. ``answer`` is how the answer is to
+    begin, from its very first token (language included).
     """
     begun = answer or (f"language {language}{TEXT_TAG}" if language else "")
     return (
@@ -60,12 +67,12 @@ def recognition_prompt(context: str, language: str | None, *, audio_tokens: str 
 
 
 def alignment_prompt(units: list[str], *, audio_tokens: str = AUDIO_PAD) -> str:
-    """Two timestamps, start and end, after every unit."""
+    """Writes the prompt of an alignment: two timestamps, start and end, after every unit."""
     return f"{AUDIO_START}{audio_tokens}{AUDIO_END}" + "".join(f"{unit}{TIMESTAMP}{TIMESTAMP}" for unit in units)
 
 
 def parse_answer(raw: str, language: str | None = None) -> Answer:
-    """The answer's language and text; ``language`` is the one that the prompt began with, if any.
+    """Reads the answer's language and text; ``language`` is the one that the prompt began with, if any.
 
     `language None` (nothing is said) and an answer that breaks off within its language have no text.
     """
@@ -85,5 +92,5 @@ def _spoken(text: str) -> str:
 
 
 def without_circles(text: str) -> str:
-    """``text`` with each stretch that stands there more than twenty times in a row standing there once."""
+    """Reduces each stretch that stands in the text more than twenty times in a row to one."""
     return _CIRCLES.sub(r"\1", text)

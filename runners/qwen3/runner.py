@@ -1,4 +1,4 @@
-"""Qwen3Runner: Qwen3-ASR with its forced aligner, offline and live."""
+"""Hosts Qwen3Runner: Qwen3-ASR with its forced aligner, offline and live."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # One process: it holds the live sessions.
 @bentoml.service(name="Qwen3Runner", workers=1, **RUNNER_CONFIG)
 class Qwen3Runner:
-    """Hosts every enabled Qwen3-ASR. Calls of all requests meet in the backend's batches."""
+    """Hosts every enabled Qwen3-ASR; calls of all requests meet in the backend's batches."""
 
     def __init__(self) -> None:
         import torch
@@ -65,7 +65,7 @@ class Qwen3Runner:
         return backend, None
 
     def _vllm(self, model: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
-        """The backend, and with ENABLE_STREAMING_VLLM one more for live sessions, which offline work cannot slow."""
+        """Loads the backend, and with ENABLE_STREAMING_VLLM one for live sessions, which offline work cannot slow."""
         from runners.qwen3.vllm_backend import VllmBackend
 
         live_engine = settings().enable_streaming_vllm
@@ -75,7 +75,10 @@ class Qwen3Runner:
 
     @bentoml.api
     async def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:
-        """The words of each utterance; those of other calls are computed with them. ``cancel`` gives one up."""
+        """Returns the words of each utterance; those of other calls are computed with them.
+
+        ``cancel`` gives one up.
+        """
         return list(await asyncio.gather(*(self._cancellable(item.id, self._recognise(item)) for item in items)))
 
     async def _recognise(self, item: RecognitionItem) -> Recognition:
@@ -112,7 +115,7 @@ class Qwen3Runner:
 
     @bentoml.api
     async def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
-        """Advances each item's live sentence by its audio; the sentence so far of each."""
+        """Advances each item's live sentence by its audio, and returns the sentence so far of each."""
         return list(await asyncio.gather(*map(self._step, items)))
 
     async def _step(self, item: StreamingItem) -> StreamingResult:
@@ -129,7 +132,7 @@ class Qwen3Runner:
                 return StreamingResult(error=f"{type(error).__name__}: {error}")
 
     async def _end_where_dead(self, engine: Qwen3Engine) -> None:
-        """Without its backend's process this one is of no use: it ends, and BentoML starts it again."""
+        """Ends this process where its backend's has died, without which it is of no use; BentoML starts it again."""
         if await engine.is_healthy() or self._ending:
             return
         self._ending = True
@@ -144,12 +147,12 @@ class Qwen3Runner:
 
     @bentoml.api
     async def sessions(self) -> int:
-        """Live sentences now."""
+        """Counts the live sentences now."""
         return sum(map(len, self._engines.values()))
 
     @bentoml.api
     async def device(self) -> str:
-        """Where the models compute: `cpu` or `cuda`."""
+        """Says where the models compute: `cpu` or `cuda`."""
         return self._device
 
     @bentoml.on_shutdown

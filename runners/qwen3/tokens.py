@@ -1,4 +1,4 @@
-"""Qwen3-ASR's token ids: text in, ids out, and back; of a checkpoint in the original layout, for every backend."""
+"""Turns text into Qwen3-ASR's token ids and back; of a checkpoint in the original layout, for every backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ _END_IDS = (151645, 151643)
 
 
 class Tokens:
-    """A checkpoint's tokenizer. ``end_ids`` are what an answer ends with."""
+    """Holds a checkpoint's tokenizer.
+
+    Attributes:
+        end_ids: What an answer ends with.
+    """
 
     def __init__(self, directory: Path) -> None:
         from transformers import AutoTokenizer
@@ -24,17 +28,19 @@ class Tokens:
         )
 
     def ids(self, text: str) -> list[int]:
+        """Returns the ids of a text; none is added at its ends."""
         return self._tokenizer.encode(text, add_special_tokens=False)  # type: ignore[no-any-return]
 
     def id_of(self, token: str) -> int:
-        """The id of one token by its spelling."""
+        """Returns the id of one token by its spelling."""
         return self._tokenizer.convert_tokens_to_ids(token)  # type: ignore[no-any-return]
 
     def text(self, ids: Iterable[int]) -> str:
+        """Returns the text of ids, special tokens left out."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)  # type: ignore[no-any-return]
 
     def piece_bytes(self, ids: Iterable[int]) -> list[int]:
-        """How many bytes of the text each token stands for."""
+        """Counts how many bytes of the text each token stands for."""
         # byte-level tokens: a letter for each byte; added tokens are plain text
         pieces: list[str] = self._tokenizer.convert_ids_to_tokens(list(ids))
         return [len(t.encode()) if t.startswith("<") else len(t) for t in pieces]

@@ -1,4 +1,4 @@
-"""The backend of the `qwen-asr` package's network, on a CPU or any GPU that torch knows: batches, greedy decoding."""
+"""Runs the `qwen-asr` package's network on a CPU or any GPU that torch knows: batches, greedy decoding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_GUESS = 32  # a wrong one costs little beside a step
 
 
 def continuation(draft: Sequence[int], ids: Sequence[int]) -> list[int]:
-    """What followed in ``draft`` on the last two of ``ids``, which has got about as far."""
+    """Returns what followed in ``draft`` on the last two of ``ids``, which has got about as far."""
     tail = list(ids[-2:])
     places = [at for at in range(len(tail), len(draft)) if list(draft[at - len(tail) : at]) == tail]
     at = min(places, key=lambda at: abs(at - len(ids)), default=len(draft))
@@ -33,7 +33,7 @@ def continuation(draft: Sequence[int], ids: Sequence[int]) -> list[int]:
 
 @dataclass
 class _Memory:
-    """A live sentence's prompt up to its last full window, computed: the decoder's cache, and how long it is."""
+    """Keeps a live sentence's prompt up to its last full window, computed: the decoder's cache, and how long it is."""
 
     cache: Any
     tokens: int = 0
@@ -44,6 +44,13 @@ class TransformersBackend:
     """Answers batches of at most ``batch_size``; live sentences one by one, each from where its last step left off.
 
     What has a draft is answered as they are, from the start: in a few steps instead of one for each token.
+
+    Attributes:
+        device: Where the network computes: `cpu` or `cuda`.
+        batch_size: How many questions are computed at once, at most.
+        tokens: The recogniser's tokenizer.
+        timestamp_ms: The step of the aligner's timestamps.
+        encoded_s: How much audio the tower was given, for benchmarks.
     """
 
     def __init__(
@@ -71,20 +78,23 @@ class TransformersBackend:
         self.encoded_s = 0.0  # for benchmarks: how much audio the tower was given
 
     async def answer(self, question: Question) -> Generated:
+        """Answers a question, together with others unless it belongs to a live sentence."""
         if question.memory is not None:
             return await asyncio.to_thread(self._answer_alone, question)
         (generated,) = await self._answers([question])
         return generated
 
     async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
+        """Returns two for each unit, its start and end, in steps of ``timestamp_ms``; there must be an aligner."""
         (found,) = await self._alignments([(pcm, units)])
         return found
 
     async def is_healthy(self) -> bool:
+        """Says yes: nothing runs outside this process."""
         return True
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing: there is nothing to end."""
 
     def _answer_together(self, questions: Sequence[Question]) -> list[Generated]:
         results: list[Generated] = [Generated((), ())] * len(questions)
@@ -109,7 +119,7 @@ class TransformersBackend:
             return self._generate(prompts, [q.most_tokens for q in questions])
 
     def _prompt(self, question: Question, audio: torch.Tensor) -> torch.Tensor:
-        """The embedded prompt: (tokens, width)."""
+        """Embeds the prompt: (tokens, width)."""
         text = recognition_prompt(question.context, question.language)
         before, after = (self._embed(part) for part in text.split(AUDIO_PAD))
         return torch.cat([before, audio, after, self._thinker.model.embed_tokens(self._ids(question.begun))])
@@ -129,7 +139,7 @@ class TransformersBackend:
             return generated
 
     def _remembered(self, question: Question) -> _Memory:
-        """The sentence's memory, with every full window in it."""
+        """Returns the sentence's memory, with every full window in it."""
         from transformers import DynamicCache
 
         assert question.memory is not None
@@ -150,7 +160,7 @@ class TransformersBackend:
     def _decode(
         self, embedded: torch.Tensor, cache: Any, before: int | torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The decoder's states for (batch, tokens, width) that follow ``before`` tokens in ``cache``."""
+        """Computes the decoder's states for (batch, tokens, width) that follow ``before`` tokens in ``cache``."""
         batch, tokens, _ = embedded.shape
         positions = torch.arange(tokens, device=self.device)[None] + before
         if mask is None:
@@ -165,7 +175,7 @@ class TransformersBackend:
         return states
 
     def _generate(self, prompts: list[torch.Tensor], most: list[int]) -> list[Generated]:
-        """Greedy decoding of embedded prompts, padded at their start."""
+        """Decodes embedded prompts, padded at their start, greedily."""
         from transformers import DynamicCache
 
         longest = max(map(len, prompts))
@@ -193,7 +203,7 @@ class TransformersBackend:
         return [Generated(tuple(i), tuple(p), len(prompts)) for i, p in zip(ids, logprobs, strict=True)]
 
     def _generate_guessing(self, prompt: torch.Tensor, question: Question, cache: Any, before: int) -> Generated:
-        """Greedy decoding of one embedded prompt that follows ``before`` tokens in ``cache``.
+        """Decodes one embedded prompt that follows ``before`` tokens in ``cache``, greedily.
 
         What its draft guesses right is computed many tokens at a time instead of one by one (speculative decoding,
         arXiv 2211.17192, with guesses looked up in the draft; greedy, so that the answer is the same).
@@ -218,7 +228,7 @@ class TransformersBackend:
         return Generated(tuple(ids), tuple(logprobs))
 
     def _encode(self, thinker: Any, pieces: Sequence[Pcm]) -> torch.Tensor:
-        """Audio states of all pieces in a row, (tokens, width); each piece is encoded alone."""
+        """Computes the audio states of all pieces in a row, (tokens, width); each piece is encoded alone."""
         mels = [features(lengthened(piece)) for piece in pieces]
         self.encoded_s += sum(m.shape[1] for m in mels) / 100
         lengths = torch.tensor([m.shape[1] for m in mels], device=self.device)

@@ -1,4 +1,4 @@
-"""The backend of vLLM on a GPU: continuous batching in a process of its own, given up requests aborted.
+"""Runs the network in vLLM on a GPU: continuous batching in a process of its own, given up requests aborted.
 
 Runs on vLLM 0.26 to 0.33. A live sentence's full windows keep their hash from step to step, so that vLLM takes their
 audio states and the decoder's cache of them from before.
@@ -30,9 +30,11 @@ _ALIGNER = "Qwen3ASRForcedAlignerForTokenClassification"
 
 
 class VllmBackend:
-    """One recogniser, and an aligner where ``aligner`` is a checkpoint; each takes its share of the GPU's memory.
+    """Answers with one recogniser, and finds timestamps with an aligner where ``aligner`` is a checkpoint.
 
-    ``load_format`` is vLLM's: "dummy" makes weights up.
+    Attributes:
+        tokens: The recogniser's tokenizer.
+        timestamp_ms: The step of the aligner's timestamps.
     """
 
     def __init__(
@@ -45,6 +47,10 @@ class VllmBackend:
         dtype: str = "bfloat16",
         load_format: str = "auto",
     ) -> None:
+        """Starts the engines; ``recogniser_share`` and ``aligner_share`` are parts of the GPU's memory, from 0 to 1.
+
+        ``load_format`` is vLLM's: "dummy" makes weights up.
+        """
         self.tokens = Tokens(recogniser)
         self._recogniser = _engine(
             recogniser,
@@ -72,6 +78,11 @@ class VllmBackend:
             )
 
     async def answer(self, question: Question) -> Generated:
+        """Answers a question; vLLM computes it with whatever else was asked.
+
+        Raises:
+            RuntimeError: the engine failed; ``is_healthy`` tells whether it can go on.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -98,6 +109,11 @@ class VllmBackend:
         return Generated(tuple(ids), tuple(logprobs))
 
     async def timestamps(self, pcm: Pcm, units: Sequence[str]) -> list[int]:
+        """Returns two for each unit, its start and end, in steps of ``timestamp_ms``; there must be an aligner.
+
+        Raises:
+            RuntimeError: as ``answer``.
+        """
         from vllm import PoolingParams
 
         assert self._aligner is not None
@@ -109,6 +125,7 @@ class VllmBackend:
         return found
 
     async def is_healthy(self) -> bool:
+        """Says whether both engines' processes still answer."""
         for engine in (self._recogniser, self._aligner):
             if engine is not None:
                 try:
@@ -153,9 +170,10 @@ def _samples(pcm: Pcm) -> NDArray[np.float32]:
 
 
 async def _last(outputs: Any) -> Any:
-    """The last of a request's outputs; a caller that is cancelled ends the request.
+    """Returns the last of a request's outputs; a caller that is cancelled ends the request.
 
-    Raises RuntimeError where the engine failed; ``is_healthy`` tells whether it can go on.
+    Raises:
+        RuntimeError: the engine failed; ``is_healthy`` tells whether it can go on.
     """
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 

@@ -1,4 +1,4 @@
-"""Log-mel energies as Whisper and Qwen3-ASR take them (transformers' WhisperFeatureExtractor, 128 bands).
+"""Computes log-mel energies as Whisper and Qwen3-ASR take them (transformers' WhisperFeatureExtractor, 128 bands).
 
 Each recording is computed alone: in a padded batch its last frame would depend on its batch-mates.
 """
@@ -22,7 +22,7 @@ _RANGE = 8.0
 
 @functools.cache
 def _filters() -> torch.Tensor:
-    """(bins, bands): triangles on Slaney's mel scale, of equal area."""
+    """Returns (bins, bands): triangles on Slaney's mel scale, of equal area."""
     from transformers.audio_utils import mel_filter_bank
 
     bank = mel_filter_bank(
@@ -37,7 +37,10 @@ def _window() -> torch.Tensor:
 
 
 def log_energies(samples: NDArray[np.float32]) -> torch.Tensor:
-    """(bands, frames): base-10 logarithms, a frame per whole 10 ms of 16 kHz audio in -1..1; at least one frame."""
+    """Computes (bands, frames), in base-10 logarithms, of 16 kHz audio in -1..1.
+
+    There is a frame for each whole 10 ms, and at least one.
+    """
     if len(samples) < _FFT:  # the transform looks half a window beyond both ends
         samples = np.pad(samples, (0, _FFT - len(samples)))
     spectrum = torch.stft(torch.from_numpy(samples), _FFT, FRAME_SAMPLES, window=_window(), return_complex=True)
@@ -46,17 +49,17 @@ def log_energies(samples: NDArray[np.float32]) -> torch.Tensor:
 
 
 def normalised(energies: torch.Tensor) -> torch.Tensor:
-    """What the model takes: energies limited to a range below the loudest, about -1..1."""
+    """Limits energies to a range below the loudest, about -1..1: what the model takes."""
     return (energies.maximum(energies.max() - _RANGE) + 4.0) / 4.0
 
 
 def features(pcm: NDArray[np.int16]) -> torch.Tensor:
-    """(bands, frames) of PCM16 audio."""
+    """Computes the (bands, frames) that the model takes of 16 kHz PCM16."""
     return normalised(log_energies(pcm.astype(np.float32) / np.float32(32768)))
 
 
 def encoded_length(frames: int) -> int:
-    """Audio tokens for so many frames: 13 for each whole second, as Qwen3-ASR's convolutions leave."""
+    """Counts the audio tokens for so many frames: 13 for each whole second, as Qwen3-ASR's convolutions leave."""
     rest = frames % 100
     for _ in range(3):
         rest = (rest + 1) // 2

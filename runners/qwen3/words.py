@@ -1,4 +1,4 @@
-"""Words of punctuated text in any script, the units that the forced aligner takes, and the times of both.
+"""Splits punctuated text of any script into words and the forced aligner's units, and finds the times of both.
 
 The units are those of qwen-asr's aligner (and of transformers' processor), which its checkpoint was trained with.
 """
@@ -18,7 +18,14 @@ from runners.kit.bare import import_bare
 
 @dataclass(frozen=True)
 class TextWord:
-    """A word with the punctuation after it; ``first`` and ``last`` are the places of its first and last letter."""
+    """Holds a word with the punctuation after it.
+
+    Attributes:
+        text: The word, with an opening bracket or quotation mark before it.
+        mark: The punctuation after it; "" for none.
+        first: The place of its first letter in the text.
+        last: The place of its last letter.
+    """
 
     text: str
     mark: str
@@ -27,7 +34,7 @@ class TextWord:
 
 
 def split_words(text: str) -> list[TextWord]:
-    """CJK characters one by one, everything else at spaces; joined again they are the text.
+    """Splits CJK characters one by one, everything else at spaces; joined again they are the text.
 
     Punctuation belongs to the word before it, an opening bracket or quotation mark to the one after it. Text of
     nothing but punctuation has no words.
@@ -68,7 +75,10 @@ def split_words(text: str) -> list[TextWord]:
 
 
 def alignment_units(text: str, language: str) -> list[str]:
-    """What the aligner gives times to; ``language`` by its English name. Text without letters has none."""
+    """Splits a text into what the aligner gives times to; text without letters has none.
+
+    ``language`` is its English name.
+    """
     if language == "Japanese":
         import nagisa
 
@@ -84,7 +94,10 @@ def alignment_units(text: str, language: str) -> list[str]:
 def character_times(
     text: str, units: Sequence[str], times_ms: Sequence[tuple[int, int]]
 ) -> dict[int, tuple[float, float]]:
-    """(start, end) in ms of each letter of ``text``, by its place; the letters of a unit share its time evenly."""
+    """Finds (start, end) in ms of each letter of ``text``, by its place.
+
+    The letters of a unit share its time evenly.
+    """
     places = [i for i, char in enumerate(text) if _is_aligned(char)]
     found: dict[int, tuple[float, float]] = {}
     at = 0
@@ -98,7 +111,7 @@ def character_times(
 
 
 def repaired(times: Sequence[int]) -> list[int]:
-    """Times that never go back: what is outside of the longest rising row is put between its neighbours.
+    """Repairs times that go back: what is outside of the longest rising row is put between its neighbours.
 
     After qwen-asr's ``fix_timestamp``; there a few wrong ones take a neighbour's time, here all lie evenly between.
     """
@@ -133,7 +146,7 @@ def _is_aligned(char: str) -> bool:
 
 
 def _is_cjk(char: str) -> bool:
-    """Ideographs and kana, which are written without spaces."""
+    """Says whether it is an ideograph or kana, which are written without spaces."""
     return _is_ideograph(char) or "\u3040" <= char <= "\u30ff"
 
 
@@ -147,7 +160,7 @@ def _is_ideograph(char: str) -> bool:
 
 
 def _parts(word: str) -> list[str]:
-    """A word with each ideograph in it alone."""
+    """Splits a word so that each ideograph in it is alone."""
     parts: list[str] = []
     joins = False
     for char in word:

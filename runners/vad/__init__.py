@@ -1,1 +1,1 @@
-"""FSMN-VAD: where speech is."""
+"""Finds where speech is with FSMN-VAD."""

@@ -1,4 +1,4 @@
-"""FSMN-VAD: the probability of silence in every 10 ms of audio, for blocks of many recordings at once.
+"""Scores the silence in every 10 ms of audio with FSMN-VAD, for blocks of many recordings at once.
 
 The network (Zhang et al. 2018, arXiv:1803.05030) looks only so far back, so a block carries the
 audio it needs before it instead of a state: any worker can score any block, and a recording's

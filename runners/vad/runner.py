@@ -1,4 +1,4 @@
-"""VadRunner: silence scores for blocks of audio, batched over all recordings being decoded."""
+"""Hosts VadRunner: silence scores for blocks of audio, batched over all recordings being decoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VadRunner:
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=60_000)
     def score(self, blocks: list[VadBlock]) -> list[np.ndarray]:
-        """Per block, the probability of silence of each of its frames."""
+        """Returns, per block, the probability of silence of each of its frames."""
         results: list[np.ndarray] = [np.empty(0, np.float32)] * len(blocks)
         with logs.for_requests(block.request_id for block in blocks):
             log.debug("a batch of %d blocks", len(blocks))
@@ -50,7 +50,7 @@ class VadRunner:
 
     @bentoml.api
     def networks(self) -> dict[str, VadNetwork]:
-        """Each model's weights: live audio is scored where it arrives."""
+        """Returns each model's weights: live audio is scored where it arrives."""
         return {model: self._engines.get(model).network for model in settings().enabled_models}
 
 

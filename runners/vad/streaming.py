@@ -31,7 +31,10 @@ class StreamingVad:
     """The scores of one session or recording; they don't depend on how the audio is cut."""
 
     def __init__(self, network: VadNetwork) -> None:
-        """``network`` is only read; all sessions share it. From the first one on, the process has one BLAS thread."""
+        """Takes a network, which is only read; all sessions share it.
+
+        From the first session on, the process has one BLAS thread.
+        """
         _use_one_thread()
         self._network = network
         self._pcm = np.empty(0, np.int16)  # from the first sample of the next frame on
@@ -40,7 +43,7 @@ class StreamingVad:
         self._memory = np.zeros((layers, (taps - 1) * network.tap_stride, size), np.float32)
 
     def accept(self, pcm: NDArray[np.int16], *, is_last: bool) -> NDArray[np.float32]:
-        """The probability of silence in the next frames of 10 ms: those whose surroundings are known."""
+        """Returns the probability of silence in the next frames of 10 ms: those whose surroundings are known."""
         stacked = self._stacked(pcm, is_last=is_last)
         if len(stacked) == 0:
             return np.empty(0, np.float32)
@@ -56,7 +59,7 @@ class StreamingVad:
         return silence
 
     def _stacked(self, pcm: NDArray[np.int16], *, is_last: bool) -> NDArray[np.float32]:
-        """The next stacked frames, as ``stack_frames`` would give them for the whole recording."""
+        """Computes the next stacked frames, as ``stack_frames`` would give them for the whole recording."""
         samples = np.concatenate([self._pcm, pcm])
         self._pcm = samples[frame_count(len(samples)) * FRAME_SHIFT :].copy()
         found = _fbank(samples)
@@ -74,7 +77,7 @@ class StreamingVad:
         return np.ascontiguousarray(sliding_window_view(features.reshape(-1), width * MEL_BINS)[::MEL_BINS])
 
     def _remember(self, layer: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The sum of what a layer sees and saw before, weighted by its taps."""
+        """Sums what a layer sees and saw before, weighted by its taps."""
         memory, taps, stride = self._memory[layer], self._network.taps[layer], self._network.tap_stride
         seen = np.concatenate([memory, x])
         windows = sliding_window_view(seen, len(memory) + 1, axis=0)[:, :, ::stride]
@@ -85,12 +88,15 @@ class StreamingVad:
 
 @functools.cache
 def _use_one_thread() -> None:
-    """Threads wait for each other longer than products of this size take: 40 ms in place of 0.4 on busy cores."""
+    """Limits BLAS to one thread.
+
+    Threads wait for each other longer than products of this size take: 40 ms in place of 0.4 on busy cores.
+    """
     threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def _fbank(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
-    """``runners.kit.features.fbank`` with its defaults."""
+    """Computes ``runners.kit.features.fbank`` with its defaults."""
     if frame_count(len(pcm)) == 0:
         return np.empty((0, MEL_BINS), np.float32)
     wave = sliding_window_view(pcm.astype(np.float32), FRAME_LENGTH)[::FRAME_SHIFT]
