@@ -1,4 +1,4 @@
-"""ASRService: the one service that clients see, composed of the protocols' app and the model runners."""
+"""Composes ASRService, the one service that clients see, of the protocols' app and the model runners."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ app = _App()
 )
 @bentoml.asgi_app(app, path="/")
 class ASRService:
-    """Speech recognition over the OpenAI Audio API and Alibaba Cloud's REST API."""
+    """Recognises speech over the OpenAI Audio API and Alibaba Cloud's REST API."""
 
     vad = bentoml.depends(VadRunner)
     campplus = bentoml.depends(CampplusRunner)

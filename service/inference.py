@@ -1,4 +1,4 @@
-"""Calls to the model runners: typed, timed, and tried again where a connection was lost."""
+"""Calls the model runners: typed, timed, and tried again where a connection was lost."""
 
 from __future__ import annotations
 
@@ -52,10 +52,14 @@ _forgotten: set[asyncio.Task[None]] = set()  # a task that nobody holds may be c
 
 
 class Runners:
-    """The service's side of its runners. Every call but ``stream`` is idempotent."""
+    """Calls the runners for the service; every call but ``stream`` is idempotent.
+
+    Calls wait up to half a minute for a runner that is away, then raise NotReady; RecognitionFailed says that a runner
+    failed.
+    """
 
     def __init__(self, **proxies: Any) -> None:
-        """Asynchronous proxies of what the enabled models need, by the runners' names: see runners/families.py."""
+        """Takes asynchronous proxies of what the enabled models need, by the runners' names (runners/families.py)."""
         self._proxies = proxies
         self._vad_options: dict[str, VadOptions] = {}
         self._vad_networks: dict[str, VadNetwork] = {}
@@ -63,42 +67,44 @@ class Runners:
         self._device = ""
 
     async def ready(self) -> bool:
-        """Whether every runner answers that it is ready, within a few seconds."""
+        """Says whether every runner answers that it is ready, within a few seconds."""
         return all((await self.states()).values())
 
     async def states(self) -> dict[str, bool]:
-        """Whether each runner answers that it is ready, within a few seconds."""
+        """Says of each runner whether it answers that it is ready, within a few seconds."""
         answers = await asyncio.gather(*map(_is_ready, self._proxies.values()))
         return dict(zip(self._proxies, answers, strict=True))
 
     async def vad_options(self, model: Model) -> VadOptions:
+        """Returns how a model's silence scores become regions; asks the runner once."""
         if not self._vad_options:
             options = await _call("vad", lambda: self._proxies["vad"].options())
             self._vad_options = {name: VadOptions.model_validate(value) for name, value in options.items()}
         return self._vad_options[model.id]
 
     async def vad_network(self, model: Model) -> VadNetwork:
-        """What scores live audio."""
+        """Returns what scores live audio; asks the runner once."""
         if not self._vad_networks:
             networks = await _call("vad", lambda: self._proxies["vad"].networks())
             self._vad_networks = {name: VadNetwork.model_validate(value) for name, value in networks.items()}
         return self._vad_networks[model.id]
 
     async def diarization_options(self, model: Model) -> DiarizationOptions:
+        """Returns how a model's voices are told apart; asks the runner once."""
         if not self._diarization_options:
             found = await _call("campplus", lambda: self._proxies["campplus"].options())
             self._diarization_options = {m: DiarizationOptions.model_validate(value) for m, value in found.items()}
         return self._diarization_options[model.id]
 
     async def device(self) -> str:
-        """Where the recogniser computes: `cpu` or `cuda`."""
+        """Says where the recogniser computes: `cpu` or `cuda`."""
         if not self._device:
             name = next(family.runner for family in FAMILIES.values() if family.runner in self._proxies)
             self._device = await _call(name, lambda: self._proxies[name].device())
         return self._device
 
     async def silence_scores(self, block: VadBlock) -> NDArray[np.float32]:
-        """Probability of silence in each 10 ms frame of a block."""
+        """Returns the probability of silence in each 10 ms frame of a block."""
         with observability.timed("vad"):
             results = await _call("vad", lambda: self._proxies["vad"].score([block]))
         return np.asarray(results[0], np.float32)
@@ -106,10 +112,13 @@ class Runners:
     async def recognise(
         self, options: RecognitionOptions, pcm: Pcm, *, word_times: bool = False, draft: str = ""
     ) -> Recognition:
-        """Tokens of an utterance. An utterance that fails is retried once, alone, before RecognitionFailed.
+        """Recognises the tokens of an utterance; one that fails is retried once, alone.
 
         Where a model's word times cost something, they come with ``word_times`` alone. A recogniser may hear what was
         heard before, given as a ``draft``, faster.
+
+        Raises:
+            RecognitionFailed: it failed twice.
         """
         family = options.model.family
         item = RecognitionItem(
@@ -145,7 +154,7 @@ class Runners:
             await _call_once(runner, lambda: self._proxies[runner].cancel([recognition]))
 
     async def embed(self, model: Model, pcm: Pcm) -> Embedding:
-        """The voice in every window of an utterance; no windows where too little speech tells one."""
+        """Finds the voice in every window of an utterance; no windows where too little speech tells one."""
         item = EmbeddingItem(model=model.id, pcm=pcm)
         with observability.timed("embed"):
             results = await _call("campplus", lambda: self._proxies["campplus"].embed([item]))
@@ -156,7 +165,7 @@ class Runners:
         return result
 
     async def punctuate(self, model: Model, tokens: Sequence[str]) -> list[str]:
-        """The mark that follows each token."""
+        """Returns the mark that follows each token, "" for none."""
         runner = model.family.punctuation_runner
         item = PunctuationItem(model=model.id, tokens=list(tokens))
         with observability.timed("punctuate"):
@@ -169,9 +178,11 @@ class Runners:
     async def stream(self, model: Model, item: StreamingItem) -> StreamingResult:
         """Recognises the next audio of a live sentence; the next item of a session waits for this one's result.
 
-        Raises SentenceLost where the sentence cannot go on, because the runner no longer knows its session or
-        the connection broke (the audio may or may not have been recognised: never sent twice), and
-        RecognitionFailed, which ends the session as well.
+        Raises:
+            SentenceLost: the sentence cannot go on, because the runner no longer knows its session or the connection
+                broke (the audio may or may not have been recognised: never sent twice).
+            RecognitionFailed: the audio could not be recognised, which ends the session as well.
+            NotReady: the runner stays away at the first item.
         """
         runner = model.family.live_runner
         proxy = self._proxies[runner]
@@ -191,7 +202,13 @@ class Runners:
         return result
 
     async def close_stream(self, model: Model, session: str) -> None:
-        """Frees a session that ends without ``is_last``. Where the runner is away, it is gone already."""
+        """Frees a session that ends without ``is_last``; where the runner is away, it is gone already.
+
+        It is called once, and waits for nobody's return.
+
+        Raises:
+            RecognitionFailed: the runner failed.
+        """
         runner = model.family.live_runner
         try:
             await _call_once(runner, lambda: self._proxies[runner].free([session]))
@@ -210,8 +227,13 @@ async def _is_ready(proxy: Any) -> bool:
 
 
 async def _call(runner: str, call: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a call while its runner is away (it did no work), and once if the connection broke in the middle:
-    an input that kills its runner must not do so for ever.
+    """Repeats a call while its runner is away (it did no work), and once if the connection broke in the middle.
+
+    An input that kills its runner must not do so for ever.
+
+    Raises:
+        NotReady: the runner stays away for half a minute, or breaks the connection twice.
+        RecognitionFailed: the runner failed.
     """
     deadline = math.inf
     broken = 0
@@ -238,7 +260,12 @@ async def _call(runner: str, call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
-    """A call that must not be repeated: SentenceLost where its connection broke."""
+    """Makes a call that must not be repeated.
+
+    Raises:
+        SentenceLost: its connection broke, or could not be made.
+        RecognitionFailed: the runner failed.
+    """
     try:
         with observability.calling(runner):
             return await call()
@@ -251,7 +278,10 @@ async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
 
 
 def proxies(service: Any) -> Runners:
-    """Runners of a BentoML service instance that declares them as dependencies; what no model needs is None there."""
+    """Collects the runners of a BentoML service instance that declares them as dependencies.
+
+    What no model needs is None there.
+    """
     names = dict.fromkeys(["vad", "campplus", *(name for family in FAMILIES.values() for name in family.runners)])
     declared = {name: getattr(service, name) for name in names}
     found = {name: dependency.to_async for name, dependency in declared.items() if dependency is not None}

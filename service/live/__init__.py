@@ -1,1 +1,1 @@
-"""Live recognition: PCM in, typed events out; no protocol, no JSON."""
+"""Recognises live audio: PCM in, typed events out; no protocol, no JSON."""

@@ -1,4 +1,4 @@
-"""The ear of a live session: takes audio in, scores it block by block, finds where sentences begin and end."""
+"""Listens in a live session: takes audio in, scores it block by block, finds where sentences begin and end."""
 
 from __future__ import annotations
 
@@ -37,14 +37,17 @@ _LONGEST_BACKLOG = 5 * SAMPLE_RATE_HZ
 
 
 class Heard(NamedTuple):
-    """What was found in the audio up to ``end_ms``."""
+    """Says what was found in the audio up to ``end_ms``."""
 
     changes: list[Change]
     end_ms: int
 
 
 class Listener:
-    """Push audio from one task and iterate over ``listen`` in another. Keeps what may still belong to a sentence."""
+    """Listens while one task pushes audio and another iterates over ``listen``.
+
+    It keeps what may still belong to a sentence.
+    """
 
     def __init__(self, runners: Runners, options: SessionOptions, gate: NearFieldGate) -> None:
         self._runners = runners
@@ -61,11 +64,17 @@ class Listener:
 
     @property
     def heard_s(self) -> float:
-        """How much audio has come."""
+        """Returns how many seconds of audio have come."""
         return self._tape.end / SAMPLE_RATE_HZ
 
     async def push(self, pcm: Pcm) -> None:
-        """Takes the next audio; waits while seconds of it are waiting. Does nothing once ``stop`` has been called."""
+        """Takes the next audio; waits while seconds of it are waiting.
+
+        It does nothing once ``stop`` has been called.
+
+        Raises:
+            RuntimeError: ``finish`` has been called.
+        """
         if self._finished:
             raise RuntimeError("audio after the end of the audio")
         for start in range(0, len(pcm), _PIECE_SAMPLES):
@@ -78,17 +87,21 @@ class Listener:
             self._arrived.set()
 
     def finish(self) -> None:
-        """No more audio comes."""
+        """Says that no more audio comes."""
         self._finished = True
         self._arrived.set()
 
     def stop(self) -> None:
-        """Nobody listens any more."""
+        """Says that nobody listens any more."""
         self._stopped = True
         self._room.set()
 
     async def listen(self) -> AsyncGenerator[Heard, None]:
-        """What is found, block by block, to the end of the audio. Raises RecognitionFailed or NotReady."""
+        """Yields what is found, block by block, to the end of the audio.
+
+        Raises:
+            RecognitionFailed, NotReady: the VAD's options or weights are not to be had.
+        """
         vad = await self._runners.vad_options(self._options.recognition.model)
         if self._options.speech_noise_threshold is not None:
             vad = vad.model_copy(update={"speech_noise_thres": self._options.speech_noise_threshold})
@@ -112,11 +125,11 @@ class Listener:
         return [] if self._finder is None else list(self._finder.cut(span.start_ms, span.end_ms))
 
     def read(self, span: Span) -> Pcm:
-        """The audio of the open sentence, or of the one that the latest changes closed."""
+        """Returns the audio of the open sentence, or of the one that the latest changes closed."""
         return self._tape.read(span.start_ms * SAMPLES_PER_MS, span.end_ms * SAMPLES_PER_MS)
 
     def _next_end(self, finder: SentenceFinder, vad: VadOptions) -> int:
-        """The sample up to which the next block should go."""
+        """Returns the sample up to which the next block should go."""
         start_ms = finder.open_ms
         if start_ms is None:
             return self._block_end + _IDLE_BLOCK_MS * SAMPLES_PER_MS
@@ -127,7 +140,7 @@ class Listener:
         return min(end, (self._scored_frames + frames - 1) * _FRAME_SAMPLES + _WINDOW_SAMPLES)
 
     async def _arrival(self, wanted: int) -> tuple[int, bool]:
-        """The end of the next block, once the sample ``wanted`` has come, and whether it is the last.
+        """Returns the end of the next block, once the sample ``wanted`` has come, and whether it is the last.
 
         The block is larger where more has come.
         """
@@ -138,7 +151,7 @@ class Listener:
         return self._block_end, self._finished and self._block_end == self._tape.end
 
     def _follow(self, finder: SentenceFinder, silence: NDArray[np.float32], *, is_last: bool) -> list[Change]:
-        """What the next frames bring: their silence scores."""
+        """Follows the next frames by their silence scores, and returns what they bring."""
         start = self._scored_frames * _FRAME_SAMPLES
         levels = frame_levels(self._tape.read(start, self._block_end))[: len(silence)]
         filtered_before = self._gate.filtered_frames

@@ -1,4 +1,4 @@
-"""The near-field filter: sound that is too quiet to come from who holds the microphone starts no sentence.
+"""Filters out sound that is too quiet to come from who holds the microphone: it starts no sentence.
 
 Levels are compared frame by frame, but a word is not: a frame of enough level lets the 300 ms after it
 pass, so that consonants, the dips inside words and their ends are not cut off. What is filtered
@@ -25,7 +25,7 @@ _FULL_SCALE = 32_768.0
 
 
 def frame_levels(pcm: Pcm) -> NDArray[np.float64]:
-    """RMS, full scale 1, over 20 ms every 10 ms."""
+    """Computes the RMS, full scale 1, over 20 ms every 10 ms."""
     hops = pcm[: len(pcm) // _HOP * _HOP].reshape(-1, _HOP).astype(np.float64) / _FULL_SCALE
     power = np.square(hops).mean(1)
     levels: NDArray[np.float64] = np.sqrt((power[:-1] + power[1:]) / 2)
@@ -33,7 +33,11 @@ def frame_levels(pcm: Pcm) -> NDArray[np.float64]:
 
 
 class NearFieldGate:
-    """Decides, frame by frame of one session, what is near enough; counts what is not."""
+    """Decides, frame by frame of one session, what is near enough; counts what is not.
+
+    Attributes:
+        filtered_frames: How many frames of 10 ms were not.
+    """
 
     def __init__(self, settings: NearFieldFilter) -> None:
         self._settings = settings
@@ -43,7 +47,11 @@ class NearFieldGate:
         self._passed_speech_ms = 0
 
     def passes(self, level: float, *, in_sentence: bool, speech: bool) -> bool:
-        """Whether a frame of RMS ``level`` is near; ``speech``: whether it would count as speech if it is."""
+        """Says whether a frame of RMS ``level`` is near.
+
+        ``speech``: whether it would count as speech if it is. ``in_sentence``: whether a sentence is open, within which
+        less level is enough.
+        """
         if not self._settings.enabled:
             return True
         threshold = self._settings.rms_threshold
@@ -60,7 +68,7 @@ class NearFieldGate:
 
     @property
     def warning(self) -> str:
-        """What is to be said when the filter may keep out who should be heard; empty when it does not."""
+        """Says when the filter may keep out who should be heard; empty when it does not."""
         filtered_ms = self._filtered_speech_ms
         if filtered_ms < max(_WARNING_MS, _WARNING_SHARE * self._passed_speech_ms):
             return ""

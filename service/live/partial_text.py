@@ -1,4 +1,4 @@
-"""The text of a sentence while it is being spoken, from the streaming recogniser."""
+"""Recognises the text of a sentence while it is being spoken, with the streaming recogniser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ _LONGEST_WAITING = 5 * SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A sentence so far: ``time_ms`` is the end of the audio it was heard in, ``language`` a code or ""."""
+    """Holds a sentence so far.
+
+    Attributes:
+        time_ms: The end of the audio that it was heard in.
+        words: What was heard.
+        language: A code such as ``zh``; "" while it is not known.
+    """
 
     time_ms: int
     words: tuple[Word, ...] = ()
@@ -33,13 +39,14 @@ class Partial:
 
     @property
     def text(self) -> str:
+        """Joins the words, putting spaces only where two non-CJK words would touch."""
         return join_words(self.words)
 
 
 class StreamedText:
-    """Recognises a sentence that starts at ``start_ms`` as its audio comes. ``finish``, ``stop`` or ``close`` end it.
+    """Recognises a sentence that starts at ``start_ms`` as its audio comes.
 
-    ``on_change`` is called whenever ``partial`` has changed, or recognition has ended or failed.
+    ``finish``, ``stop`` or ``close`` end it.
     """
 
     def __init__(
@@ -50,6 +57,10 @@ class StreamedText:
         *,
         on_change: Callable[[], None],
     ) -> None:
+        """Begins a sentence, in a task of its own.
+
+        ``on_change`` is called whenever ``partial`` has changed, or recognition has ended or failed.
+        """
         self._runners = runners
         self._options = options
         # A call with less would cost a call and tell nothing new.
@@ -70,7 +81,11 @@ class StreamedText:
 
     @property
     def partial(self) -> Partial:
-        """The sentence so far. Raises SentenceLost, RecognitionFailed or NotReady once recognition has failed."""
+        """Returns the sentence so far.
+
+        Raises:
+            SentenceLost, RecognitionFailed, NotReady: recognition has failed.
+        """
         if self._worker.done() and not self._worker.cancelled():
             self._worker.result()
         return self._partial
@@ -86,14 +101,18 @@ class StreamedText:
             await self._room.wait()
 
     async def finish(self) -> Partial:
-        """The whole sentence. Raises like ``partial``."""
+        """Returns the whole sentence, once it is recognised.
+
+        Raises:
+            SentenceLost, RecognitionFailed, NotReady: as ``partial``.
+        """
         self._is_last = True
         self._more.set()
         await self._worker
         return self._partial
 
     def stop(self) -> None:
-        """What has not been recognised yet needs not be."""
+        """Says that what has not been recognised yet needs not be."""
         self._is_stopped = True
         self._more.set()
 
@@ -102,7 +121,7 @@ class StreamedText:
         await asyncio.wait([self._worker])
 
     async def close(self) -> None:
-        """Stops at once, and frees the runner's side. Safe at any time, more than once."""
+        """Stops at once, and frees the runner's side; safe at any time, more than once."""
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""Where sentences begin and end: silence scores and levels of a session's frames in, sentence boundaries out."""
+"""Finds where sentences begin and end, from silence scores and levels of a session's frames."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CUT_WITHIN_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A sound that may be speech; its audio starts at ``start_ms``."""
+    """Says that a sound has begun that may be speech; its audio starts at ``start_ms``."""
 
     start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The open sound is speech, and began at ``begin_ms``."""
+    """Says that the open sound is speech, and began at ``begin_ms``."""
 
     begin_ms: int
 
@@ -45,7 +45,13 @@ EndReason = Literal["silence", "max_duration", "mark", "stop"]
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The open sound has ended. ``audio`` is what to recognise, ``speech`` what of it was spoken."""
+    """Says that the open sound has ended.
+
+    Attributes:
+        audio: What to recognise.
+        speech: What of it was spoken.
+        reason: Why it ended.
+    """
 
     audio: Span
     speech: Span
@@ -84,28 +90,28 @@ class SentenceFinder:
 
     @property
     def open_ms(self) -> int | None:
-        """Where the open sentence's audio starts; None while there is none."""
+        """Returns where the open sentence's audio starts; None while there is none."""
         return self._endpointer.start_ms
 
     @property
     def needed_ms(self) -> int:
-        """No sentence open, or yet to come, begins before this time."""
+        """Returns the time before which no sentence, open or yet to come, begins."""
         start_ms = self._endpointer.start_ms
         return max(0, self._endpointer.settled_ms - HOLD_MS) if start_ms is None else start_ms
 
     @property
     def frames_to_end(self) -> float:
-        """How many more frames of silence end the open sentence; infinite unless it is in a silence."""
+        """Returns how many more frames of silence end the open sentence; infinite unless it is in a silence."""
         return self._endpointer.frames_to_end
 
     def accept(self, silence: NDArray[np.float32], levels: NDArray[np.float64]) -> Iterator[Change]:
-        """What the next frames bring: their silence scores and their RMS."""
+        """Yields what the next frames of 10 ms bring, given their silence scores and their RMS."""
         decisions: Sequence[bool] = self._endpointer.is_speech(silence)
         for speech, level in zip(decisions, levels.tolist(), strict=True):
             yield from self._step(speech, level)
 
     def finish(self) -> Iterator[Change]:
-        """What the end of the audio brings."""
+        """Yields what the end of the audio brings."""
         for region in self._endpointer.accept(np.empty(0, np.float32), is_last=True):
             yield self._closed(region, "stop")
 
@@ -134,7 +140,7 @@ class SentenceFinder:
             yield from self._cut(start_ms)
 
     def _begin_at_the_first_sound(self, start_ms: int) -> None:
-        """A word may begin with a consonant that the gate found too quiet."""
+        """Moves the start to a consonant that the gate found too quiet, with which a word may begin."""
         loud = first = next((f for f in self._near if f * FRAME_MS >= start_ms), start_ms // FRAME_MS)
         for frame in reversed(self._far):
             if frame == first - 1:

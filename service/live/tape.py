@@ -1,4 +1,4 @@
-"""The latest audio of a session, by its position from the session's start."""
+"""Keeps the latest audio of a session, by its position from the session's start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ _BYTES = 2
 
 
 class Tape:
-    """Samples ``start`` to ``end`` of a session. Appending, and forgetting at the front, cost what they move."""
+    """Holds samples ``start`` to ``end`` of a session.
+
+    Appending, and forgetting at the front, cost what they move.
+
+    Attributes:
+        start: The position of the first sample that is held.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -18,13 +24,15 @@ class Tape:
 
     @property
     def end(self) -> int:
+        """Returns the position after the last sample."""
         return self.start + len(self._bytes) // _BYTES
 
     def append(self, pcm: Pcm) -> None:
+        """Takes the next samples."""
         self._bytes += pcm.tobytes()
 
     def read(self, start: int, end: int) -> Pcm:
-        """A copy of the samples from ``start`` to ``end``; of those that are held."""
+        """Copies the samples from ``start`` to ``end``; of those that are held."""
         first, last = (max(0, position - self.start) * _BYTES for position in (start, end))
         return np.frombuffer(bytes(self._bytes[first:last]), np.int16)
 

@@ -1,1 +1,1 @@
-"""Recordings: a file in, a transcript out."""
+"""Transcribes recordings: a file in, a transcript out."""

@@ -1,4 +1,4 @@
-"""How many speakers there are, and which of them speaks in each window: clusters of speaker vectors.
+"""Clusters speaker vectors: how many speakers there are, and which of them speaks in each window.
 
 Agglomerative clustering by average cosine similarity, cut where clusters are no more alike than two voices.
 What is too little to be a speaker joins the voice it is most like.
@@ -22,7 +22,7 @@ _LEAST_SHARE = 0.01
 
 
 def cluster(vectors: NDArray[np.float32], options: DiarizationOptions, *, count: int | None = None) -> NDArray[np.int_]:
-    """The speaker, 0, 1, … in order of appearance, of each of (n, size) speaker vectors in order of time.
+    """Tells the speaker, 0, 1, … in order of appearance, of each of (n, size) speaker vectors in order of time.
 
     ``count`` is how many speakers there are said to be; it is followed where there are as many different vectors.
     """
@@ -78,7 +78,7 @@ def _keep_largest(unit: NDArray[np.float32], tree: NDArray[np.float64], count: i
 
 
 def _centres(unit: NDArray[np.float32], labels: NDArray[np.int_]) -> NDArray[np.float32]:
-    """The direction of the mean of each cluster 0, 1, …"""
+    """Returns the direction of the mean of each cluster 0, 1, …."""
     return _unit(np.stack([unit[labels == label].mean(0) for label in range(labels.max() + 1)]))
 
 

@@ -1,4 +1,4 @@
-"""Who speaks when: voices embedded while a recording is being decoded, told apart once all of it was heard."""
+"""Tells who speaks when: voices are embedded while a recording is decoded, and told apart once all was heard."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ class Diarizer:
         self._references: list[Vectors] = []
 
     async def hear_references(self) -> None:
-        """How known speakers sound. InvalidRequest where nobody is to be heard."""
+        """Hears how known speakers sound.
+
+        Raises:
+            InvalidRequest: nobody is to be heard in a reference.
+        """
         known = self._options.known_speakers
         self._references = list(await asyncio.gather(*(self._reference(speaker) for speaker in known)))
 
@@ -43,7 +47,7 @@ class Diarizer:
             self._heard.append((Span(start_ms + start, start_ms + end), vector))
 
     async def speakers(self) -> tuple[list[Window], dict[int, str]]:
-        """Who speaks in every window, in order of time, and the names of those that are known."""
+        """Returns who speaks in every window, in order of time, and the names of those that are known."""
         self._heard.sort(key=lambda heard: heard[0].start_ms)
         if not self._heard:  # nothing was long enough to tell a voice
             return [], {}
@@ -55,7 +59,7 @@ class Diarizer:
         return windows, self._names(vectors, labels, options.same_speaker)
 
     def _names(self, vectors: Vectors, labels: NDArray[np.int_], same_speaker: float) -> dict[int, str]:
-        """Each known speaker's name for the voice that is most like the reference, if it is like it at all."""
+        """Gives each known speaker's name to the voice that is most like the reference, if it is like it at all."""
         known = self._options.known_speakers
         if not known:
             return {}
@@ -79,7 +83,7 @@ class Diarizer:
 
 
 def _direction(vectors: Sequence[Vectors] | Vectors) -> Vectors:
-    """The mean of vectors, of length 1; zero where there are none."""
+    """Returns the mean of vectors, of length 1; zero where there are none."""
     unit = [vector / np.linalg.norm(vector) for vector in vectors]
     mean = np.sum(unit, axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-9)  # type: ignore[no-any-return]

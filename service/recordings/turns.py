@@ -1,4 +1,4 @@
-"""Who says which words: windows of a recording with a speaker each, words given to them, turns made segments.
+"""Tells who says which words: windows with a speaker each, words given to them, turns made segments.
 
 Turns become segments in two layers: pieces of one speaker accumulate until they last 10 s, then such
 blocks accumulate to at most 60 s. Neither reaches over a long pause or past the longest segment.
@@ -23,19 +23,20 @@ _SENTENCE_ENDS = "。？！?!."
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of an utterance in which ``voice`` (any number) talks."""
+    """Marks a stretch of an utterance in which ``voice`` (any number) talks."""
 
     span: Span
     voice: int
 
     @property
     def middle_s(self) -> float:
+        """Returns the time halfway through the window."""
         return (self.span.start_ms + self.span.end_ms) / 2000
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenUtterance:
-    """An utterance's place in the recording and its finished words, in order; there is at least one."""
+    """Holds an utterance's place in the recording and its finished words, in order; there is at least one."""
 
     span: Span
     words: tuple[Word, ...]
@@ -43,7 +44,7 @@ class SpokenUtterance:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Words of one voice in a row."""
+    """Holds words of one voice in a row."""
 
     span: Span
     words: tuple[Word, ...]
@@ -58,7 +59,7 @@ def regroup(
     longest_ms: int,
     longest_pause_ms: int,
 ) -> list[Segment]:
-    """Segments of one speaker each, from utterances and windows in order of time.
+    """Makes segments of one speaker each, from utterances and windows in order of time.
 
     A word belongs to the window whose middle is nearest; where there are no windows at all, everything was said
     by one speaker. ``names`` are those of known speakers; the others are labelled in order of appearance.
@@ -82,7 +83,7 @@ def regroup(
 
 
 def utterances_of(words: Sequence[Word], spans: Sequence[Span]) -> list[SpokenUtterance]:
-    """Finished words given back to the utterances, in order of time, during which they begin."""
+    """Gives finished words back to the utterances, in order of time, during which they begin."""
     starts_s = [span.start_ms / 1000 for span in spans]
     said: list[list[Word]] = [[] for _ in spans]
     for word in words:
@@ -91,7 +92,7 @@ def utterances_of(words: Sequence[Word], spans: Sequence[Span]) -> list[SpokenUt
 
 
 def _turns(utterance: SpokenUtterance, windows: Sequence[Window]) -> list[_Piece]:
-    """The utterance cut where its voice changes."""
+    """Cuts the utterance where its voice changes."""
     words = utterance.words
     voices = _voices(words, windows)
     cuts = [0]
@@ -127,7 +128,10 @@ def _voices(words: Sequence[Word], windows: Sequence[Window]) -> list[int]:
 
 
 def _likeliest_change(words: Sequence[Word], at: int) -> int:
-    """The word near ``at`` that most likely begins a turn: after a sentence's end, else after the longest pause."""
+    """Finds the word near ``at`` that most likely begins a turn.
+
+    It is one after a sentence's end, else after the longest pause.
+    """
     change_s = words[at].start_s
 
     def likelihood(i: int) -> tuple[bool, float, float]:

@@ -18,16 +18,22 @@ _FRAME_SAMPLES = 10 * SAMPLES_PER_MS
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Speech that is recognised in one piece."""
+    """Holds speech that is recognised in one piece.
+
+    Attributes:
+        span: Its place in the recording.
+        pcm: Its audio, 16 kHz mono PCM16.
+    """
 
     span: Span
     pcm: Pcm
 
 
 class UtteranceFinder:
-    """PCM in, utterances out, in order. Keeps only audio that may still belong to one."""
+    """Finds utterances in PCM, in order; keeps only audio that may still belong to one."""
 
     def __init__(self, runners: Runners, model: Model, options: VadOptions, limit_ms: int) -> None:
+        """Begins a recording; longer utterances than ``limit_ms`` are cut."""
         self._runners = runners
         self._model = model
         self._options = options
@@ -38,7 +44,7 @@ class UtteranceFinder:
         self._scored_frames = 0
 
     async def accept(self, pcm: Pcm, *, is_last: bool = False) -> list[Utterance]:
-        """The utterances that ``pcm``, the next of the recording, completes."""
+        """Returns the utterances that ``pcm``, the next of the recording, completes; waits for the VAD."""
         self._audio = np.concatenate([self._audio, pcm])
         scores = await self._runners.silence_scores(self._block(is_last))
         self._scored_frames += len(scores)
@@ -50,11 +56,11 @@ class UtteranceFinder:
 
     @property
     def settled_ms(self) -> int:
-        """No utterance yet to come begins before this time."""
+        """Returns the time before which no utterance yet to come begins."""
         return self._endpointer.settled_ms
 
     def _block(self, is_last: bool) -> VadBlock:
-        """The audio of all frames not yet scored, with the context they need."""
+        """Makes a block of all frames not yet scored, with the context they need."""
         context_frames = min(self._scored_frames, self._options.context_frames)
         first_sample = (self._scored_frames - context_frames) * _FRAME_SAMPLES - self._audio_start
         pcm = self._audio[first_sample:]

@@ -1,1 +1,1 @@
-"""Recognised words as readers expect them."""
+"""Makes of recognised words what readers expect."""

@@ -1,4 +1,4 @@
-"""Recognised words as readers expect them: punctuated, numbers as figures."""
+"""Finishes recognised words as readers expect them: punctuated, numbers as figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from service.text.words import with_marks
 async def finished(
     runners: Runners, options: RecognitionOptions, words: Sequence[Word], language: str = "zh"
 ) -> list[Word]:
-    """The words of a segment with what ``options`` asks of their text. Raises RecognitionFailed or NotReady."""
+    """Returns the words of a segment with what ``options`` asks of their text.
+
+    Raises:
+        RecognitionFailed, NotReady: they could not be punctuated.
+    """
     done = list(words)
     if options.model.punctuation is None:  # it has said its own marks
         done = done if options.punctuation else with_marks(done, [""] * len(done))

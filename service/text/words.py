@@ -1,4 +1,4 @@
-"""Recogniser tokens to words: joins subword pieces, drops special tokens, places times in the file."""
+"""Turns recogniser tokens into words: joins subword pieces, drops special tokens, places times in the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _MOST_NAMED = 20  # of words in a warning, which may be a header; and the most c
 
 
 def words_of(recognition: Recognition, model: Model, start_ms: int, end_ms: int) -> list[Word]:
-    """The words that ``model`` found in an utterance from ``start_ms`` to ``end_ms`` of the file, in order of time."""
+    """Returns the words that ``model`` found in an utterance, in order of time.
+
+    The utterance lasts from ``start_ms`` to ``end_ms`` of the file.
+    """
     words: list[Word] = []
     text, first_ms, logprob, ids = "", 0, 0.0, []
     for token, mark, token_id, begins, ends, token_logprob in zip(
@@ -44,7 +47,7 @@ def words_of(recognition: Recognition, model: Model, start_ms: int, end_ms: int)
 
 
 def ignored_hotword_warnings(hotwords: Sequence[str], model: str) -> tuple[str, ...]:
-    """What to tell a client whose ``hotwords`` had no effect: one warning, or none."""
+    """Warns a client whose ``hotwords`` had no effect: one warning, or none."""
     if not hotwords:
         return ()
     named = ", ".join(word[:_MOST_NAMED] for word in hotwords[:_MOST_NAMED])
@@ -53,13 +56,13 @@ def ignored_hotword_warnings(hotwords: Sequence[str], model: str) -> tuple[str, 
 
 
 def untimed_warnings(language: str, model: Model) -> tuple[str, ...]:
-    """What to tell a client whose words have no times, because the model finds none in their language."""
+    """Warns a client whose words have no times, because the model finds none in their language."""
     known = ", ".join(model.aligned_languages)
     return (f"There are no word times: {model.id} finds them in {known}, not in {language or 'this language'}.",)
 
 
 def with_marks(words: Sequence[Word], marks: Sequence[str]) -> list[Word]:
-    """The words, each followed by its punctuation mark."""
+    """Returns the words, each followed by its punctuation mark."""
     return [
         dataclasses.replace(w, punctuation=m) if m != w.punctuation else w for w, m in zip(words, marks, strict=True)
     ]
