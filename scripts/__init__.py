@@ -1,1 +1,1 @@
-"""Tools around the service: the demo model pack, benchmarks, model preparation."""
+"""Holds the tools around the service: the demo model pack, benchmarks, model preparation."""

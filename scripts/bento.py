@@ -1,4 +1,4 @@
-"""Behind `make bento`: puts models into BentoML's model store and builds a versioned Bento that carries them.
+"""Puts models into BentoML's model store and builds a versioned Bento that carries them: behind `make bento`.
 
 A BentoML model holds one catalog model with its parts in sub-directories (`asr`, `vad`, `punctuation`); its
 version is a hash of its files, so an unchanged model is stored once, and its metadata has every file's
@@ -58,12 +58,13 @@ def _parts(model: Model, settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def version_of(digests: dict[str, str]) -> str:
-    """Twelve hexadecimal digits that change with any file's name or bytes."""
+    """Returns twelve hexadecimal digits that change with any file's name or bytes."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def project_version() -> str:
+    """Reads the project's version from pyproject.toml."""
     line = next(x for x in (PROJECT_ROOT / "pyproject.toml").read_text().splitlines() if x.startswith("version = "))
     return line.split('"')[1]
 
@@ -105,6 +106,7 @@ def build(tags: list[str], *, gpu: bool = False) -> bentoml.Bento:
 
 
 def main() -> None:
+    """Stores the models, builds the Bento, and prints what to do with it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=["demo"], help="as in ENABLED_MODELS")
     parser.add_argument("--gpu", action="store_true", help="with vLLM, for Qwen3-ASR on an NVIDIA GPU")

@@ -1,4 +1,4 @@
-"""How far recognised text is from what was said: edit distance and character error rate."""
+"""Measures how far recognised text is from what was said: edit distance and character error rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Insertions, deletions and substitutions that turn one text into the other, by characters."""
+    """Counts insertions, deletions and substitutions that turn one text into the other, by characters."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         diagonal, row[0] = row[0], i
@@ -16,6 +16,6 @@ def edit_distance(a: str, b: str) -> int:
 
 
 def error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> str:
-    """Character error rate of all texts together."""
+    """Returns the character error rate of all texts together, in percent."""
     errors = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
     return f"{100 * errors / max(1, sum(map(len, references))):.2f} %"

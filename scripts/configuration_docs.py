@@ -14,6 +14,15 @@ from service.settings import Settings
 
 
 class Language(NamedTuple):
+    """Holds what a page says around its tables.
+
+    Attributes:
+        path: Where the page lies.
+        intro: Its text before the service's settings.
+        launcher: Its text before the launcher's.
+        header: The first two lines of a table.
+    """
+
     path: str
     intro: str
     launcher: str
@@ -101,7 +110,11 @@ _IN_CHINESE = {
 
 
 def render(language: Language) -> str:
-    """A page's text. KeyError: a setting has no Chinese description yet."""
+    """Returns a page's text.
+
+    Raises:
+        KeyError: a setting has no Chinese description yet.
+    """
     launch = {name: field for name, field in LaunchSettings.model_fields.items() if name not in Settings.model_fields}
     return (
         f"{language.intro}\n{language.header}{_rows(language, Settings.model_fields.items())}"
@@ -119,6 +132,7 @@ def _rows(language: Language, fields: Iterable[tuple[str, FieldInfo]]) -> str:
 
 
 def main() -> None:
+    """Writes both pages."""
     for language in (ENGLISH, CHINESE):
         (PROJECT_ROOT / language.path).write_text(render(language), encoding="utf-8")
 

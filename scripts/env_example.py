@@ -19,7 +19,7 @@ _SHOWN = {"max_audio_size": "2GB"}  # where the default is not written as it is 
 
 
 def default_text(name: str, field: FieldInfo) -> str:
-    """A field's default as one writes it in the environment."""
+    """Returns a field's default as one writes it in the environment."""
     if name in _SHOWN:
         return _SHOWN[name]
     value = field.default
@@ -33,7 +33,7 @@ def default_text(name: str, field: FieldInfo) -> str:
 
 
 def render() -> str:
-    """The file's text."""
+    """Returns the file's text."""
     launch = {name: field for name, field in LaunchSettings.model_fields.items() if name not in Settings.model_fields}
     return (
         _HEADER
@@ -51,6 +51,7 @@ def _section(title: str, fields: Iterable[tuple[str, FieldInfo]]) -> str:
 
 
 def main() -> None:
+    """Writes the file."""
     (PROJECT_ROOT / ".env.example").write_text(render(), encoding="utf-8")
 
 

@@ -49,13 +49,13 @@ Heard = dict[str, Any]
 
 
 def recordings() -> dict[str, Pcm]:
-    """The fixtures that one call of the recogniser takes."""
+    """Reads the fixtures that one call of the recogniser takes."""
     found = {path.stem: soundfile.read(path, dtype="int16")[0] for path in sorted(RECORDINGS.glob("*.flac"))}
     return {name: pcm for name, pcm in found.items() if len(pcm) <= 20 * 16_000}
 
 
 async def hear(backend: Backend) -> dict[str, Heard]:
-    """Text, word edges in ms, and the text of a live sentence, of each recording."""
+    """Finds text, word edges in ms, and the text of a live sentence, of each recording."""
     engine = Qwen3Engine(backend, ["Chinese"])
 
     async def one(name: str, pcm: Pcm) -> Heard:
@@ -79,7 +79,7 @@ async def hear(backend: Backend) -> dict[str, Heard]:
 
 
 def compare(ours: dict[str, Heard], theirs: dict[str, Heard]) -> bool:
-    """Prints how far the two are apart; whether that is near enough."""
+    """Prints how far the two are apart, and returns whether that is near enough."""
     good = True
     for kind in ("text", "live"):
         errors = sum(edit_distance(theirs[name][kind], ours[name][kind]) for name in theirs)
@@ -97,7 +97,7 @@ def compare(ours: dict[str, Heard], theirs: dict[str, Heard]) -> bool:
 
 
 def write_full_size(demo: Path, directory: Path) -> None:
-    """The demo's files with another size; vLLM makes up the weights."""
+    """Writes the demo's files with another size; vLLM makes up the weights."""
     shutil.copytree(demo, directory, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
     config = json.loads((demo / "config.json").read_text(encoding="utf-8"))
     config["thinker_config"]["audio_config"] |= FULL_SIZE_AUDIO
@@ -132,6 +132,7 @@ async def measure(backend: Backend, concurrent: int, requests: int) -> None:
 
 
 async def run(arguments: argparse.Namespace) -> bool:
+    """Compares what vLLM hears, and measures it at full size; returns whether it hears the same."""
     from runners.qwen3.vllm_backend import VllmBackend
 
     print(", ".join(f"{name} {version(name)}" for name in (arguments.package, "torch", "transformers")))
@@ -160,6 +161,7 @@ async def run(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> None:
+    """Writes what the transformers backend hears, or compares; exits with 1 where the two hear differently."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--write", type=Path, help="writes what the transformers backend hears")

@@ -22,6 +22,7 @@ _HEADER = {
 
 
 def main() -> None:
+    """Runs the resolver, from the versions that the file has, and writes what it found."""
     target, command = Path(sys.argv[1]), sys.argv[2:]
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / target.name

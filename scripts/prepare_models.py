@@ -33,7 +33,13 @@ Fetch = Callable[[str, Path], None]
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A hub repository that models need, and about how large it is."""
+    """Names a hub repository that models need.
+
+    Attributes:
+        name: The hub's name for it.
+        size_mb: About how large it is.
+        models: The ids of the models that need it.
+    """
 
     name: str
     size_mb: int
@@ -41,7 +47,7 @@ class Repository:
 
 
 def plan(model_ids: Iterable[str]) -> list[Repository]:
-    """The repositories of some models, each once."""
+    """Lists the repositories of some models, each once."""
     found: dict[str, Repository] = {}
     for model_id in model_ids:
         for part in catalog.models()[model_id].parts.values():
@@ -53,12 +59,14 @@ def plan(model_ids: Iterable[str]) -> list[Repository]:
 
 
 def from_modelscope(repository: str, directory: Path) -> None:
+    """Fetches a repository of ModelScope into a directory."""
     from modelscope import snapshot_download
 
     snapshot_download(repository, local_dir=str(directory))
 
 
 def from_hugging_face(repository: str, directory: Path) -> None:
+    """Fetches a repository of Hugging Face into a directory."""
     from huggingface_hub import snapshot_download
 
     snapshot_download(repository, local_dir=directory)
@@ -68,25 +76,30 @@ HUBS: dict[str, Fetch] = {"modelscope": from_modelscope, "huggingface": from_hug
 
 
 def read_sums(directory: Path) -> dict[str, str]:
-    """Digest of each file by its path below ``directory``, as SHA256SUMS has it; empty where there is none."""
+    """Reads each file's digest, by its path below ``directory``, from SHA256SUMS; empty where there is none."""
     path = directory / SUMS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
 
 def write_sums(directory: Path, sums: dict[str, str]) -> None:
+    """Writes SHA256SUMS into a directory."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     (directory / SUMS).write_text(lines, encoding="utf-8")
 
 
 def sums_of(repository: str, sums: dict[str, str]) -> dict[str, str]:
-    """The part of SHA256SUMS that is about one repository, by path below the repository."""
+    """Picks the part of SHA256SUMS that is about one repository, by path below the repository."""
     prefix = f"{repository}/"
     return {name.removeprefix(prefix): digest for name, digest in sums.items() if name.startswith(prefix)}
 
 
 def download(repositories: Sequence[Repository], directory: Path, fetch: Fetch) -> None:
-    """Fetches what ``directory`` does not hold whole yet. Raises SystemExit with what went wrong."""
+    """Fetches what ``directory`` does not hold whole yet.
+
+    Raises:
+        SystemExit: there is not enough space, or something could not be fetched; the message says what.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     missing = [r for r in repositories if not is_whole(r.name, directory)]
     needed, free = sum(r.size_mb for r in missing), shutil.disk_usage(directory).free // 2**20
@@ -116,7 +129,7 @@ def _fetch(repository: Repository, target: Path, fetch: Fetch) -> None:
 
 
 def is_whole(repository: str, directory: Path) -> bool:
-    """Whether a repository was fetched to its end: SHA256SUMS has it, and each of its files is there."""
+    """Says whether a repository was fetched to its end: SHA256SUMS has it, and each of its files is there."""
     names = sums_of(repository, read_sums(directory))
     return bool(names) and all((directory / repository / name).is_file() for name in names)
 
@@ -138,7 +151,7 @@ def pack(repositories: Sequence[Repository], directory: Path, archive: Path) -> 
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Readable by the container's user, whoever unpacks it."""
+    """Makes a member readable by the container's user, whoever unpacks it."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o755 if member.isdir() else 0o644
@@ -146,7 +159,7 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def check(model_ids: Iterable[str], settings: RunnerSettings, directory: Path) -> Iterator[tuple[bool, str]]:
-    """For each part of each model, whether this machine has it whole, and a line that says so."""
+    """Says for each part of each model whether this machine has it whole, with a line about it."""
     offline = settings.model_copy(update={"allow_model_download": False})
     elsewhere = offline.model_copy(update={"modelscope_path": directory})
     for model_id in model_ids:
@@ -174,7 +187,7 @@ def _find(model: catalog.Model, part: str, settings: RunnerSettings) -> Path | N
 
 
 def overview(directory: Path) -> str:
-    """Every model of the catalog that is on a hub: its size, and how much of it ``directory`` has."""
+    """Lists every model of the catalog that is on a hub: its size, and how much of it ``directory`` has."""
     lines = []
     for number, model_id in enumerate(on_hubs(), 1):
         repositories = plan([model_id])
@@ -185,6 +198,7 @@ def overview(directory: Path) -> str:
 
 
 def on_hubs() -> list[str]:
+    """Lists the ids of models that have something to fetch."""
     return [model.id for model in catalog.models().values() if plan([model.id])]
 
 
@@ -206,6 +220,7 @@ def _split(text: str) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Lists, checks, or fetches and packs models."""
     parser = argparse.ArgumentParser(prog="prepare_models", description=__doc__)
     parser.add_argument("models", nargs="*", help="model ids, or `all`; nothing: choose from a list")
     parser.add_argument("--list", action="store_true", help="what can be fetched, how large, and what is here")

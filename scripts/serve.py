@@ -1,4 +1,4 @@
-"""The launcher behind `make serve`: checks the settings, starts BentoML, shows progress, stops everything.
+"""Launches the service for `make serve`: checks the settings, starts BentoML, shows progress, stops everything.
 
 BentoML restarts a process that dies, for ever and also while starting, and a killed BentoML leaves its
 processes behind. So a process that dies before the service was ready ends the start with its message,
@@ -42,7 +42,7 @@ _RECORD = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 
 
 class LaunchSettings(Settings):
-    """Where the service listens, on top of the service's settings."""
+    """Says where the service listens, on top of the service's settings."""
 
     host: IPvAnyAddress = Field(
         default=ipaddress.IPv4Address("0.0.0.0"), description="Address to listen on; 127.0.0.1: this machine only."
@@ -55,7 +55,7 @@ class StartFailed(RuntimeError):
 
 
 class Server:
-    """`bentoml serve` and every process it starts, recognised by a mark in their environment."""
+    """Runs `bentoml serve` and every process it starts, recognised by a mark in their environment."""
 
     def __init__(self, target: str, settings: LaunchSettings) -> None:
         self._settings = settings
@@ -94,10 +94,15 @@ class Server:
             write(line)
 
     async def exited(self) -> int:
+        """Returns the exit code, once the server has ended."""
         return await asyncio.to_thread(self._process.wait)
 
     async def ready(self) -> None:
-        """Returns once `/readyz` answers 200; StartFailed when one of the server's processes dies before."""
+        """Returns once `/readyz` answers 200.
+
+        Raises:
+            StartFailed: one of the server's processes dies before.
+        """
         host = "127.0.0.1" if self._settings.host.is_unspecified else str(self._settings.host)
         url = f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}/readyz"
         started = shown = time.monotonic()
@@ -127,7 +132,7 @@ class Server:
         self._workers = alive
 
     def _last_error(self) -> str:
-        """The last exception's message in the output: what follows the frames of its traceback."""
+        """Finds the last exception's message in the output: what follows the frames of its traceback."""
         lines = list(self._last_lines)
         for start in range(len(lines) - 1, -1, -1):
             if "Traceback (most recent call last)" in lines[start]:
@@ -137,6 +142,7 @@ class Server:
         return "; its last lines are above"
 
     def terminate(self) -> None:
+        """Asks the server to end; its processes may still be there afterwards."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -171,7 +177,11 @@ def write(text: str) -> None:
 
 
 def read_settings() -> LaunchSettings:
-    """Settings of the environment and `.env`; unlike the service alone, the demo pack is the default here."""
+    """Reads settings of the environment and `.env`; unlike the service alone, the demo pack is the default here.
+
+    Raises:
+        SystemExit: a value is wrong; each is named on standard error.
+    """
     try:
         settings = LaunchSettings()
         if "enabled_models" not in settings.model_fields_set:
@@ -201,7 +211,11 @@ def check_port(settings: LaunchSettings) -> None:
 
 
 def check_models(settings: LaunchSettings) -> None:
-    """Says where each model part is. Ends the process with all that is missing, where nothing may be fetched."""
+    """Says where each model part is.
+
+    Raises:
+        SystemExit: parts are missing, and nothing may be fetched; the message names all of them.
+    """
     offline = settings.model_copy(update={"allow_model_download": False})
     missing: list[store.ModelFilesMissingError] = []
     to_fetch_mb = 0
@@ -223,6 +237,7 @@ def check_models(settings: LaunchSettings) -> None:
 
 
 def welcome(settings: LaunchSettings, seconds: float) -> str:
+    """Writes what a person reads once the service is ready."""
     base = f"http://{'localhost' if settings.host.is_unspecified else settings.host}:{settings.port}"
     key = '-H "Authorization: Bearer $API_KEY" ' if settings.api_key else ""
     lines = [
@@ -245,6 +260,7 @@ def welcome(settings: LaunchSettings, seconds: float) -> str:
 
 
 async def first_of(*waits: asyncio.Task[object]) -> None:
+    """Waits until one of the tasks is done."""
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
 
 
@@ -287,6 +303,7 @@ async def serve(target: str, settings: LaunchSettings) -> int:
 
 
 def main() -> None:
+    """Serves until the end, and exits with the server's code."""
     settings = read_settings()
     check_port(settings)
     raise SystemExit(asyncio.run(serve(sys.argv[1] if len(sys.argv) > 1 else "service:ASRService", settings)))

@@ -1,1 +1,1 @@
-"""Benchmarks: claims about speed come from here, as ratios within one run."""
+"""Benchmarks the service: claims about speed come from here, as ratios within one run."""

@@ -127,7 +127,10 @@ def write_campplus(out: Path) -> None:
 
 
 def write_full_size(out: Path) -> None:
-    """A directory for MODEL_PATHS: ``asr``, ``streaming``, ``speaker`` of full size, the rest from the demo pack."""
+    """Writes a directory for MODEL_PATHS, of which ``asr``, ``streaming`` and ``speaker`` are of full size.
+
+    The rest is copied from the demo pack; what of full size is there already is kept.
+    """
     if not (out / "speaker" / "campplus_cn_common.bin").exists():
         write_campplus(out / "speaker")
     for part, config in (("asr", PARAFORMER), ("streaming", STREAMING)):
@@ -139,6 +142,7 @@ def write_full_size(out: Path) -> None:
 
 
 def main() -> None:
+    """Writes what ``--out`` lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/full-size"))
     write_full_size(parser.parse_args().out)

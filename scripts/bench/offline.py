@@ -1,4 +1,4 @@
-"""Offline throughput: the served API under N clients beside the bare engines in one process, same weights.
+"""Measures offline throughput: the served API under N clients beside the bare engines in one process, same weights.
 
     python -m scripts.bench.offline                      # the demo pack
     python -m scripts.bench.offline --full-size build/full-size   # Paraformer-large, random weights
@@ -41,12 +41,14 @@ SPEECH = PROJECT_ROOT / "tests" / "fixtures" / "speech"
 
 @dataclass(frozen=True)
 class Clip:
+    """Holds a recording as the bytes of a wav file."""
+
     wav: bytes
     duration_s: float
 
 
 def clips() -> list[Clip]:
-    """The shipped recordings as 16 kHz wav files."""
+    """Reads the shipped recordings as 16 kHz wav files."""
     found = []
     for path in sorted(SPEECH.glob("*.flac")):
         pcm, rate = soundfile.read(path, dtype="int16")
@@ -57,6 +59,7 @@ def clips() -> list[Clip]:
 
 
 def long_clip(minutes: float) -> Clip:
+    """Repeats the shipped dialogue for that many minutes."""
     pcm, rate = soundfile.read(SPEECH / "dialogue.flac", dtype="int16")
     repeated = np.tile(pcm, int(minutes * 60 * rate / len(pcm)) + 1)
     buffer = io.BytesIO()
@@ -120,13 +123,14 @@ def run_bare(model_id: str, rounds: int, batch_size: int, variant: str) -> None:
 
 
 def has_language_model(model_id: str) -> bool:
-    """Whether the server measured here has one: a full-size directory is made without."""
+    """Says whether the server measured here has one: a full-size directory is made without."""
     return model_id == "paraformer-demo"
 
 
 def bare(
     model_id: str, environment: dict[str, str], rounds: int, batch_size: int, variant: str = ""
 ) -> dict[str, float]:
+    """Runs ``run_bare`` in a process of its own; returns what it printed."""
     command = [sys.executable, "-m", "scripts.bench.offline", "--bare", model_id, "--variant", variant]
     command += ["--rounds", str(rounds), "--batch-size", str(batch_size)]
     output = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
@@ -137,7 +141,12 @@ def bare(
 
 
 class Server:
-    """A `bentoml serve` of this checkout; CPU and memory of all its processes."""
+    """Runs a `bentoml serve` of this checkout, and tells the CPU time and memory of all its processes.
+
+    Attributes:
+        port: Where it listens.
+        log: The file that it writes to.
+    """
 
     def __init__(self, environment: dict[str, str]) -> None:
         with socket.socket() as probe:
@@ -151,9 +160,15 @@ class Server:
 
     @property
     def url(self) -> str:
+        """Returns the address of its API."""
         return f"http://127.0.0.1:{self.port}"
 
     async def ready(self) -> None:
+        """Returns once `/readyz` answers 200.
+
+        Raises:
+            SystemExit: the server ended, or isn't ready after minutes; the message names its log.
+        """
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as client:
             for _ in range(300):
                 if self._process.poll() is not None:
@@ -175,9 +190,11 @@ class Server:
             return
 
     def cpu_s(self) -> float:
+        """Returns the CPU seconds that its processes have taken."""
         return sum(p.cpu_times().user + p.cpu_times().system for p in self._processes())
 
     def memory_mb(self) -> float:
+        """Returns the private memory of its processes."""
         total = 0
         for process in self._processes():
             try:
@@ -187,6 +204,7 @@ class Server:
         return total / 2**20
 
     def stop(self) -> None:
+        """Ends the server; kills it after 30 s."""
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(30)
@@ -196,7 +214,7 @@ class Server:
 
 @contextmanager
 def peak_memory(server: Server) -> Iterator[list[float]]:
-    """The highest memory seen while the block runs, in the list it yields."""
+    """Watches memory while the block runs: the highest seen, in MB, is in the list it yields."""
     peak, stop = [server.memory_mb()], threading.Event()
 
     def watch() -> None:
@@ -215,7 +233,14 @@ def peak_memory(server: Server) -> Iterator[list[float]]:
 async def load(
     server: Server, work: list[Clip], clients: int, model: str, response_format: str = "json"
 ) -> dict[str, float]:
-    """Sends every clip of ``work`` once, ``clients`` at a time. `verbose_json` has speakers told apart."""
+    """Sends every clip of ``work`` once, ``clients`` at a time; `verbose_json` has speakers told apart.
+
+    Returns audio seconds per second (speed), CPU seconds per audio second (cpu), latencies in seconds (p50, p95),
+    and MB over the idle server (memory).
+
+    Raises:
+        SystemExit: the server answered something else than 200.
+    """
     queue = list(reversed(work))
     latencies: list[float] = []
     idle_mb = server.memory_mb()
@@ -252,6 +277,7 @@ async def load(
 
 
 async def measure(model: str, environment: dict[str, str], arguments: argparse.Namespace) -> None:
+    """Prints the table of one model: the bare engines, then the server under each number of clients."""
     alone = bare(model, environment, arguments.rounds, batch_size=1)
     batched = bare(model, environment, arguments.rounds, arguments.batch_size)
     engines = [("one utterance at a time", alone), ("batched", batched)]
@@ -289,6 +315,7 @@ async def measure(model: str, environment: dict[str, str], arguments: argparse.N
 
 
 def main() -> None:
+    """Measures the demo pack, or the directory of ``--full-size``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full-size", type=Path, help="directory of scripts.bench.full_size to measure instead")
     parser.add_argument("--clients", type=lambda v: [int(n) for n in v.split(",")], default=[1, 16, 50])

@@ -1,4 +1,4 @@
-"""What a live Qwen3-ASR segment costs: ours beside the streaming of the qwen-asr package, on the same weights.
+"""Measures what a live Qwen3-ASR segment costs: ours beside the qwen-asr package's streaming, on the same weights.
 
     python -m scripts.bench.qwen3_streaming
     python -m scripts.bench.qwen3_streaming --model DIRECTORY       # any checkpoint in the original layout
@@ -31,7 +31,7 @@ CHUNK = int(CHUNK_S * RATE_HZ)
 
 
 def speech(seconds: int) -> NDArray[np.int16]:
-    """Sentences one right after the other."""
+    """Puts sentences one right after the other, for so many seconds."""
     truth = json.loads((RECORDINGS / "truth.json").read_text(encoding="utf-8"))
     parts = []
     for name in (n for n in sorted(truth) if n.startswith(("sentence", "weather", "home", "meeting", "date"))):
@@ -42,7 +42,7 @@ def speech(seconds: int) -> NDArray[np.int16]:
 
 
 def ours(model: Path, seconds: int) -> tuple[float, float]:
-    """(audio seconds encoded, CPU seconds)."""
+    """Measures this project's: (audio seconds encoded, CPU seconds)."""
     from runners.interface import RecognitionItem, StreamingItem
     from runners.qwen3.engine import Qwen3Engine
     from runners.qwen3.transformers_backend import TransformersBackend
@@ -66,7 +66,7 @@ def ours(model: Path, seconds: int) -> tuple[float, float]:
 
 
 def official(model: Path, seconds: int) -> tuple[float, float]:
-    """(audio seconds encoded, CPU seconds)."""
+    """Measures the package's: (audio seconds encoded, CPU seconds)."""
     from qwen_asr import Qwen3ASRModel
     from transformers import GenerationConfig
 
@@ -100,7 +100,7 @@ def official(model: Path, seconds: int) -> tuple[float, float]:
 
 
 def measured(side: str, model: Path, seconds: int) -> tuple[float, float]:
-    """In a process of its own: the two load the package in ways that do not go together."""
+    """Measures in a process of its own: the two load the package in ways that do not go together."""
     command = [sys.executable, "-m", "scripts.bench.qwen3_streaming", "--side", side, "--model", str(model)]
     done = subprocess.run([*command, "--seconds", str(seconds)], capture_output=True, text=True, check=True)
     encoded_s, cpu_s = json.loads(done.stdout.splitlines()[-1])
@@ -108,6 +108,7 @@ def measured(side: str, model: Path, seconds: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Prints a table with a row for each length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=PROJECT_ROOT / "models" / "demo" / "qwen3_asr")
     parser.add_argument("--seconds", type=int, nargs="*", default=[20, 40, 60])

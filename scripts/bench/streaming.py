@@ -1,4 +1,4 @@
-"""Live clients at real-time pace against a served API: how late text comes, and what a stream costs.
+"""Runs live clients at real-time pace against a served API: how late text comes, and what a stream costs.
 
     python -m scripts.bench.streaming --streams 1,8,16,32                         # the demo pack
     python -m scripts.bench.streaming --streams 1,4,8 --full-size build/full-size --precision bf16
@@ -35,7 +35,13 @@ LATE_S = 0.6
 
 @dataclass
 class Told:
-    """What all clients of one run were told, and how late, in seconds."""
+    """Holds what all clients of one run were told.
+
+    Attributes:
+        partials_s: How late each partial was, in seconds.
+        finals_s: How late each final was.
+        failures: What went wrong, in the server's words.
+    """
 
     partials_s: list[float] = field(default_factory=list)
     finals_s: list[float] = field(default_factory=list)
@@ -43,7 +49,7 @@ class Told:
 
 
 class Client:
-    """One stream: sends audio as if somebody spoke, and notes when its text comes."""
+    """Sends one stream as if somebody spoke, and notes when its text comes."""
 
     def __init__(self, server: Server, seconds: float, told: Told) -> None:
         self._server = server
@@ -53,6 +59,7 @@ class Client:
         self._sent_at: list[float] = []
 
     async def run(self, http: aiohttp.ClientSession, offset_s: float) -> None:
+        """Sends the dialogue from ``offset_s`` on, and listens until the server has told everything."""
         pcm, rate = soundfile.read(SPEECH / "dialogue.flac", dtype="int16")
         assert rate == 16_000
         pcm = np.roll(pcm, -int(offset_s * rate))
@@ -103,7 +110,7 @@ class Client:
 
 
 async def measure(server: Server, streams: int, seconds: float) -> tuple[Told, float, float]:
-    """What ``streams`` clients were told, CPU seconds per second of a stream, and memory (MB) of a stream."""
+    """Measures what ``streams`` clients were told, CPU seconds per second of a stream, and memory (MB) of a stream."""
     told = Told()
     idle_mb = server.memory_mb()
     with peak_memory(server) as peak:
@@ -121,12 +128,14 @@ async def measure(server: Server, streams: int, seconds: float) -> tuple[Told, f
 
 
 def percentiles(seconds: list[float]) -> str:
+    """Formats the median and the 95th percentile as two cells in ms; none of fewer than two values."""
     if len(seconds) < 2:
         return "none | none"
     return f"{1000 * statistics.median(seconds):.0f} | {1000 * statistics.quantiles(seconds, n=20)[18]:.0f}"
 
 
 async def run(arguments: argparse.Namespace, model: str, environment: dict[str, str]) -> None:
+    """Prints a row for each number of streams, until the p95 of partial latency is too high."""
     server = Server(environment)
     try:
         await server.ready()
@@ -151,6 +160,7 @@ async def run(arguments: argparse.Namespace, model: str, environment: dict[str, 
 
 
 def main() -> None:
+    """Measures the demo pack, or the directory of ``--full-size``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=lambda v: [int(n) for n in v.split(",")], default=[1, 8, 16, 24, 32])
     parser.add_argument("--seconds", type=float, default=30)

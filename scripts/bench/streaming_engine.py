@@ -1,4 +1,4 @@
-"""Live streams per core: bare engine steps in batches of sessions beside FunASR's own class, same weights.
+"""Measures live streams per core: bare engine steps in batches of sessions beside FunASR's own class, same weights.
 
     python -m scripts.bench.streaming_engine                                   # the demo pack
     python -m scripts.bench.streaming_engine --full-size build/full-size      # Paraformer-large, random weights
@@ -31,7 +31,7 @@ WARM_UP_STEPS = 5  # until the encoder looks back as far as it ever does
 
 
 def cost(step: Callable[[int], None], steps: int) -> float:
-    """Median CPU seconds of a step, which gets the number of the chunk."""
+    """Returns the median CPU seconds of a step, which gets the number of the chunk."""
     for chunk in range(WARM_UP_STEPS):
         step(chunk)
     taken = []
@@ -43,6 +43,7 @@ def cost(step: Callable[[int], None], steps: int) -> float:
 
 
 def chunk_of(speech: NDArray[np.int16], number: int) -> NDArray[np.int16]:
+    """Cuts the chunk of that number from speech that begins again at its end."""
     start = number * CHUNK_SAMPLES % (len(speech) - CHUNK_SAMPLES)
     return speech[start : start + CHUNK_SAMPLES]
 
@@ -76,7 +77,7 @@ def run_engine(directory: Path, precision: str, batches: list[int], steps: int) 
 
 
 def run_funasr(directory: Path, steps: int) -> None:
-    """The same for FunASR's ParaformerStreaming, through AutoModel."""
+    """Prints the same for FunASR's ParaformerStreaming, through AutoModel."""
     import torch
     from funasr import AutoModel
 
@@ -103,6 +104,7 @@ def measure(what: str, arguments: argparse.Namespace, directory: Path) -> dict[i
 
 
 def print_engine_table(arguments: argparse.Namespace, directory: Path) -> None:
+    """Prints streams per core: FunASR's class, then a row for each precision."""
     (funasr,) = measure("funasr", arguments, directory).values()
     columns = arguments.batches
     print(f"\n{directory.name}: live streams per core (milliseconds of CPU a step), {os.cpu_count()} CPUs\n")
@@ -117,6 +119,7 @@ def print_engine_table(arguments: argparse.Namespace, directory: Path) -> None:
 
 
 def main() -> None:
+    """Measures the demo pack, or the directory of ``--full-size``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full-size", type=Path, help="directory of scripts.bench.full_size to measure instead")
     parser.add_argument("--batches", type=lambda v: [int(n) for n in v.split(",")], default=[1, 4, 8, 16, 32])

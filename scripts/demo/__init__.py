@@ -1,1 +1,1 @@
-"""How the demo model pack is made: sentences -> synthetic speech -> training -> evaluation."""
+"""Makes the demo model pack: sentences -> synthetic speech -> training -> evaluation."""

@@ -1,4 +1,4 @@
-"""Dialogues of kept-out voices with known turns: what telling speakers apart is measured on."""
+"""Draws dialogues of kept-out voices with known turns: what telling speakers apart is measured on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ STEP_MS = 10
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A recording, and for each of its turns (start, end) in ms, the speaker and the text."""
+    """Holds a recording and what is known of its turns.
+
+    Attributes:
+        pcm: The recording, 16 kHz mono PCM16.
+        turns_ms: When each turn starts and ends.
+        speakers: Who speaks in each turn, from 0.
+        texts: What is said in each turn.
+    """
 
     pcm: NDArray[np.int16]
     turns_ms: list[tuple[int, int]]
@@ -28,7 +35,7 @@ class Dialogue:
 
 
 def draw_order(rng: random.Random, speakers: int, turns: int) -> list[int]:
-    """Whose turn it is: everybody's at least once, nobody's twice in a row unless alone."""
+    """Draws whose turn it is: everybody's at least once, nobody's twice in a row unless alone."""
     while True:
         order = [rng.randrange(speakers)]
         while len(order) < turns:
@@ -40,7 +47,7 @@ def draw_order(rng: random.Random, speakers: int, turns: int) -> list[int]:
 def draw_dialogue(
     rng: random.Random, variants: Sequence[str], speakers: int, *, turns: int = 10, noisy: bool = False
 ) -> Dialogue:
-    """Turns of a sentence kept out of training (one in eight: a short answer), pauses of 0.3-1.5 s between them.
+    """Draws turns of a sentence kept out of training (one in eight: a short answer), pauses of 0.3-1.5 s between them.
 
     Each speaker is a variant of its own with a pitch and a speed; ``noisy`` adds noise at an SNR of 15-30 dB.
     """
@@ -61,7 +68,7 @@ def draw_dialogue(
 
 
 def speaker_time_error(dialogue: Dialogue, found: NDArray[np.int_]) -> float:
-    """The share of speech that is given to the wrong speaker or to none, without a collar.
+    """Returns the share of speech that is given to the wrong speaker or to none, without a collar.
 
     ``found`` has a speaker for every 10 ms of the recording, -1 for none. Found speakers are matched to the true
     ones so that most time agrees.

@@ -1,4 +1,4 @@
-"""The service's own engines on the demo pack's models, for what measures them."""
+"""Loads the service's own engines on the demo pack's models, for what measures them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from service.audio.spans import Span
 
 
 class Engines:
-    """The service's engines on the pack's models, each loaded when it is first needed."""
+    """Holds the service's engines on the pack's models, each loaded when it is first needed.
+
+    Attributes:
+        models: The directory of the pack, with one for each part.
+    """
 
     def __init__(self, models: Path) -> None:
         self.models = models
@@ -32,23 +36,27 @@ class Engines:
 
     @functools.cached_property
     def paraformer(self) -> ParaformerEngine:
+        """Loads the recogniser, with the language model."""
         directory = ModelDirectory.read(self.models / "paraformer")
         return ParaformerEngine(directory, batch_size=8, language_model=self.language_model)
 
     @functools.cached_property
     def language_model(self) -> LanguageModel:
+        """Loads the n-gram."""
         return LanguageModel.read(self.models / "language_model")
 
     @functools.cached_property
     def punctuation(self) -> PunctuationEngine:
+        """Loads the punctuation model."""
         return PunctuationEngine(ModelDirectory.read(self.models / "punctuation"), batch_size=8)
 
     @functools.cached_property
     def speaker(self) -> CampplusEngine:
+        """Loads the speaker model."""
         return CampplusEngine(ModelDirectory.read(self.models / "speaker"), batch_size=16)
 
     def regions(self, pcm: NDArray[np.int16]) -> list[Span]:
-        """Speech regions of one recording."""
+        """Finds the speech regions of one recording."""
         (scores,) = self.vad.score([VadBlock(model="vad", pcm=pcm, context_frames=0, is_last=True)])
         return Endpointer(self.vad.options, trim_end=True).accept(scores, is_last=True)
 
@@ -59,5 +67,6 @@ class Engines:
         *,
         with_language_model: bool = True,
     ) -> list[str]:
+        """Recognises recordings; the texts have no punctuation."""
         self.paraformer.language_model = self.language_model if with_language_model else None
         return ["".join(r.tokens) for r in self.paraformer.recognise(recordings, [hotwords or {}] * len(recordings))]

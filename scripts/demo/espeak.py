@@ -1,4 +1,4 @@
-"""Speech synthesis by espeak-ng's library, which also tells when each character is said."""
+"""Synthesises speech with espeak-ng's library, which also tells when each character is said."""
 
 from __future__ import annotations
 
@@ -40,14 +40,19 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True)
 class Spoken:
-    """Samples at 22.05 kHz, and per character said its position in the text and its first and last sample."""
+    """Holds what was synthesised.
+
+    Attributes:
+        samples: At 22.05 kHz.
+        characters: Of each character said, its position in the text and its first and last sample.
+    """
 
     samples: NDArray[np.int16]
     characters: list[tuple[int, int, int]]
 
 
 class _Library:
-    """The library keeps its state for the process, so there is one of these."""
+    """Calls the library, which keeps its state for the process, so that there is one of these."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libespeak-ng.so.1")
@@ -81,7 +86,10 @@ class _Library:
         return Spoken(np.frombuffer(b"".join(self._sound), np.int16), list(self._characters()))
 
     def _characters(self) -> list[tuple[int, int, int]]:
-        """A character begins with its first phoneme and ends where the pause mark after its last one stands."""
+        """Finds the characters.
+
+        A character begins with its first phoneme and ends where the pause mark after its last one stands.
+        """
         found: list[tuple[int, int, int]] = []
         position, start = 0, -1
         for kind, text_position, sample, name in self._events:
@@ -101,5 +109,9 @@ def _library() -> _Library:
 
 
 def speak(text: str, voice: str, *, speed_wpm: int, pitch: int) -> Spoken:
-    """``text`` said by a voice such as ``cmn-latn-pinyin+m1``. ValueError where there is no such voice."""
+    """Says ``text`` in a voice such as ``cmn-latn-pinyin+m1``.
+
+    Raises:
+        ValueError: there is no such voice.
+    """
     return _library().speak(text, voice, speed_wpm, pitch)

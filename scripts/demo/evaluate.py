@@ -51,10 +51,12 @@ Row = tuple[str, str]
 
 
 def numerals(text: str) -> str:
+    """Keeps the numerals of a text."""
     return "".join(c for c in text if c in NUMERALS)
 
 
 def recognition_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Measures character error rates, those of numerals too, clean and augmented."""
     for name, voices in VOICES.items():
         for condition in ("clean", "augmented"):
             texts, recordings = [], []
@@ -71,13 +73,14 @@ def recognition_rows(engines: Engines, count: int, rng: random.Random) -> Iterat
 
 
 def read_out(text: str, voices: list[str], rng: random.Random, snr_db: tuple[float, float] | None) -> Wave:
-    """``text`` with a little silence about it, and noise at an SNR of the range, if there is one."""
+    """Says ``text`` with a little silence about it, and noise at an SNR of the range, if there is one."""
     spoken = speak(text, Voice.draw(rng, voices))
     wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), spoken, silence(rng.uniform(0.1, 0.5))]) * np.float32(0.5)
     return add_noise(wave, rms(spoken * np.float32(0.5)), rng.uniform(*snr_db), rng) if snr_db else wave
 
 
 def language_model_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Measures character error rates with and without the language model, clean and noisy."""
     for name, voices in VOICES.items():
         for condition, snr_db in (("clean", None), ("SNR 5-10 dB", (5.0, 10.0))):
             texts = [draw_held_out_sentence(rng) for _ in range(count)]
@@ -89,7 +92,7 @@ def language_model_rows(engines: Engines, count: int, rng: random.Random) -> Ite
 
 
 def hotword_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
-    """Names as hotwords; then ordinary sentences, which the same hotwords must not spoil."""
+    """Measures names as hotwords; then ordinary sentences, which the same hotwords must not spoil."""
     hotwords = dict.fromkeys(HOTWORDS, HOTWORD_WEIGHT)
     for name, voices in VOICES.items():
         said = [rng.choice(HOTWORDS) for _ in range(count)]
@@ -109,7 +112,7 @@ def hotword_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[R
 
 
 def short_answer_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
-    """Short answers alone in a recording, found by the VAD and then recognised."""
+    """Measures short answers alone in a recording, found by the VAD and then recognised."""
     for name, voices in VOICES.items():
         right, missed = 0, Counter[str]()
         total = max(1, count // 2)
@@ -128,7 +131,16 @@ def short_answer_rows(engines: Engines, count: int, rng: random.Random) -> Itera
 
 @dataclass
 class EdgeCount:
-    """How regions meet the utterances that they should cover."""
+    """Counts how regions meet the utterances that they should cover.
+
+    Attributes:
+        utterances: How many there were.
+        missed: How many no region meets.
+        within: How many have both edges within the tolerance.
+        extra: How many regions meet no utterance.
+        start_errors_ms: How much later than each utterance its first region starts.
+        end_errors_ms: How much later than each utterance its last region ends.
+    """
 
     utterances: int = 0
     missed: int = 0
@@ -138,6 +150,7 @@ class EdgeCount:
     end_errors_ms: list[int] | None = None
 
     def add(self, scene: Scene, regions: Sequence[Span]) -> None:
+        """Counts one recording's regions."""
         self.start_errors_ms = self.start_errors_ms or []
         self.end_errors_ms = self.end_errors_ms or []
         for start_ms, end_ms in scene.utterances_ms:
@@ -166,7 +179,7 @@ class EdgeCount:
 
 
 def vad_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
-    """Two utterances a recording, at least 1.3 s apart; then recordings without speech."""
+    """Measures two utterances a recording, at least 1.3 s apart; then recordings without speech."""
     for name, voices in VOICES.items():
         for condition in ("sentences, clean", "sentences, SNR 10-30 dB", "syllables, SNR 10-30 dB", "quiet, gain 0.05"):
             edges = EdgeCount()
@@ -189,14 +202,17 @@ def vad_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
 
 
 def quiet_room(rng: random.Random) -> Wave:
+    """Draws 10 s of unsteady noise, at any level."""
     return unsteady_noise(1000 * HOP, rng) * np.float32(10 ** (rng.uniform(-110, -3) / 20))
 
 
 def noisy_room(rng: random.Random) -> Wave:
+    """Draws 10 s of noise with sounds that are not speech."""
     return add_sounds(quiet_room(rng), 10 ** (rng.uniform(-45, -6) / 20), rng.randint(1, 6), rng)
 
 
 def punctuation_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[Row]:
+    """Measures F1 of single sentences and of paragraphs, over all marks and of each."""
     for name, longest in (("single sentences", 1), (f"paragraphs of 1-{MOST_SENTENCES} sentences", MOST_SENTENCES)):
         right, found, wanted = Counter[str](), Counter[str](), Counter[str]()
         for _ in range(count):
@@ -211,6 +227,7 @@ def punctuation_rows(engines: Engines, count: int, rng: random.Random) -> Iterat
 
 
 def size_rows(models: Path) -> Iterator[Row]:
+    """Adds up the files of each part, and of all."""
     total = 0
     for directory in sorted(p for p in models.iterdir() if p.is_dir()):
         size = sum(f.stat().st_size for f in directory.iterdir() if f.is_file())
@@ -233,6 +250,7 @@ PARTS = {
 
 
 def main() -> None:
+    """Prints the table of the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models/demo"))
     parser.add_argument("--count", type=int, default=400, help="recordings or texts per measurement")

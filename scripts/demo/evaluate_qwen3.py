@@ -1,4 +1,4 @@
-"""The demo Qwen3-ASR and its aligner, measured through the engine: text, text of speech that breaks off, word times."""
+"""Measures the demo Qwen3-ASR and its aligner through the engine: text, text of speech that breaks off, word times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ TOLERANCE_MS = 120
 
 @dataclass(frozen=True)
 class Timed:
-    """A recording, its characters without punctuation, and when each is said."""
+    """Holds a recording with the times of what is said.
+
+    Attributes:
+        pcm: The recording, 16 kHz mono PCM16.
+        text: Its characters without punctuation.
+        edges_ms: When each is said, from and to.
+    """
 
     pcm: Pcm
     text: str
@@ -33,7 +39,7 @@ class Timed:
 
     @classmethod
     def draw(cls, rng: random.Random, voices: list[str], *, most_s: float, augmented: bool) -> Timed:
-        """One sentence, then more of the same voice while they fit ``most_s``."""
+        """Draws one sentence, then more of the same voice while they fit ``most_s``."""
         voice = Voice.draw(rng, voices)
         waves, text, edges, position = [silence(rng.uniform(0.1, 0.4))], "", list[tuple[float, float]](), 0.0
         while not text or most_s > 0:
@@ -53,12 +59,13 @@ class Timed:
 
 
 async def recognised(engine: Qwen3Engine, recordings: Sequence[Pcm], *, word_times: bool = False) -> list[Recognition]:
+    """Recognises all recordings at once."""
     items = [RecognitionItem(model="", pcm=pcm, language="Chinese", word_times=word_times) for pcm in recordings]
     return list(await asyncio.gather(*map(engine.recognise, items)))
 
 
 def qwen3_rows(models: Path, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Character error rates; of speech that breaks off, too; edges of words that were heard right."""
+    """Measures character error rates, of speech that breaks off too, and edges of words that were heard right."""
     backend = TransformersBackend(models / "qwen3_asr", models / "qwen3_aligner", batch_size=8)
     engine = Qwen3Engine(backend, ["Chinese"])
     for name, voices in VOICES.items():
@@ -87,7 +94,7 @@ def _error_rate(texts: Sequence[str], heard: Sequence[Recognition]) -> str:
 
 
 def _near(drawn: Sequence[Timed], heard: Sequence[Recognition]) -> str:
-    """Of the recordings that were heard right; of others it isn't known which word is which."""
+    """Measures recordings that were heard right; of others it isn't known which word is which."""
     late = [
         abs(ours - true)
         for d, r in zip(drawn, heard, strict=True)

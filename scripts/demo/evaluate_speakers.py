@@ -1,4 +1,4 @@
-"""The speaker model of the demo pack, measured on kept-out voices: pairs of windows, and whole dialogues."""
+"""Measures the demo pack's speaker model on kept-out voices: pairs of windows, and whole dialogues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONDITIONS = {"clean": False, "SNR 15-30 dB": True}
 
 
 def found_speakers(engines: Engines, dialogue: Dialogue, count: int | None = None) -> NDArray[np.int_]:
-    """The speaker of every 10 ms of a dialogue, -1 outside its utterances; the service's models and rules."""
+    """Finds the speaker of every 10 ms of a dialogue, -1 outside its utterances, by the service's models and rules."""
     regions = engines.regions(dialogue.pcm)
     embedded = engines.speaker.embed([dialogue.pcm[r.start_ms * 16 : r.end_ms * 16] for r in regions])
     windows = [
@@ -41,7 +41,10 @@ def found_speakers(engines: Engines, dialogue: Dialogue, count: int | None = Non
 
 
 def speaker_rows(engines: Engines, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Equal error rate of pairs of windows of 1.5-3 s; error in dialogues of 10 turns of 1 to 4 speakers."""
+    """Measures the equal error rate of pairs of windows of 1.5-3 s, and errors in dialogues.
+
+    Dialogues have 10 turns of 1 to 4 speakers.
+    """
     for name, augmented in (("clean", False), ("augmented", True)):
         trials = Trials.draw(rng, max(1, count // 100), 5, augmented)
         vectors = [e.vectors.mean(0) for e in engines.speaker.embed(trials.windows)]

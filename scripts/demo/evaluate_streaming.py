@@ -1,4 +1,4 @@
-"""Live recognition of the demo pack, measured on sentences as a session hears them: text, delay, marks so far."""
+"""Measures the demo pack's live recognition on sentences as a session hears them: text, delay, marks so far."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ SESSIONS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class LiveSentence:
-    """A sentence from where its session begins, a little before the speech, to where silence ends it."""
+    """Holds a sentence from where its session begins, a little before the speech, to where silence ends it.
+
+    Attributes:
+        pcm: The audio, 16 kHz mono PCM16.
+        text: What is said, without punctuation.
+        start_ms: When the speech starts.
+    """
 
     pcm: NDArray[np.int16]
     text: str
@@ -37,6 +43,7 @@ class LiveSentence:
 
     @classmethod
     def draw(cls, rng: random.Random, voices: list[str], augmented: bool) -> LiveSentence:
+        """Draws a sentence kept out of training, said by one of ``voices``."""
         text = draw_held_out_sentence(rng)
         lead_s = rng.uniform(0.2, 0.4)
         spoken = speak(text, Voice.draw(rng, voices))
@@ -46,7 +53,7 @@ class LiveSentence:
 
 
 def listen(engine: ParaformerStreamingEngine, sentences: Sequence[LiveSentence]) -> list[tuple[str, int]]:
-    """Online text of each, and how much audio after the start of its speech the first of it was there."""
+    """Returns the online text of each, and how many ms after the start of its speech the first of it was there."""
     heard = []
     size = 16 * PIECE_MS
     for start in range(0, len(sentences), SESSIONS_AT_ONCE):
@@ -74,7 +81,7 @@ def listen(engine: ParaformerStreamingEngine, sentences: Sequence[LiveSentence])
 
 
 def streaming_rows(models: Path, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Character error rate of the online text in each precision; delay of its first character; marks."""
+    """Measures the online text's character error rate in each precision, its first character's delay, and marks."""
     directory = ModelDirectory.read(models / "paraformer_streaming")
     engines = {p: ParaformerStreamingEngine(directory, precision=p) for p in get_args(Precision)}
     delays_ms: list[int] = []
@@ -96,7 +103,7 @@ def streaming_rows(models: Path, count: int, rng: random.Random) -> Iterator[tup
 
 
 def punctuation_f1(models: Path, count: int, rng: random.Random) -> str:
-    """F1 of the marks of texts of 1-4 sentences that stop anywhere, but for the mark after the last token."""
+    """Measures F1 of the marks of texts of 1-4 sentences that stop anywhere, but for the mark after the last token."""
     engine = RealtimePunctuationEngine(ModelDirectory.read(models / "realtime_punctuation"))
     tally = Counter[str]()
     for _ in range(count):

@@ -48,6 +48,7 @@ def _recording(waves: list[Wave], rng: random.Random) -> Wave:
 
 
 def main() -> None:
+    """Writes the recordings, and truth.json about them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("tests/fixtures/speech"))
     out: Path = parser.parse_args().out

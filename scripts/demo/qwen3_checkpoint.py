@@ -1,4 +1,4 @@
-"""The demo Qwen3-ASR's and aligner's directories: the hub's files and layout, with a tokenizer of the domain."""
+"""Writes the demo Qwen3-ASR's and aligner's directories: the hub's files and layout, with a tokenizer of the domain."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write_tokenizer(out: Path) -> Any:
 
 
 def configuration(tokenizer: Any, *, aligner: bool) -> dict[str, Any]:
-    """config.json: the architecture of `Qwen/Qwen3-ASR-0.6B` or its aligner, of two million parameters.
+    """Makes config.json: the architecture of `Qwen/Qwen3-ASR-0.6B` or its aligner, of two million parameters.
 
     Heads are of sizes that vLLM's kernels take: multiples of 8, and 32 in the decoder.
     """
@@ -113,7 +113,7 @@ def configuration(tokenizer: Any, *, aligner: bool) -> dict[str, Any]:
 
 
 def initialise(network: Any) -> None:
-    """Random weights that let the sound through: the class's own are for a network a hundred times wider."""
+    """Draws random weights that let the sound through: the class's own are for a network a hundred times wider."""
     import torch
     from torch.nn import init
 
@@ -134,14 +134,14 @@ def initialise(network: Any) -> None:
 
 
 def tie(network: Any) -> None:
-    """One matrix for both ends of the decoder, where the configuration says so."""
+    """Makes one matrix of both ends of the decoder, where the configuration says so."""
     thinker = network.thinker
     if thinker.config.text_config.tie_word_embeddings:
         thinker.lm_head.weight = thinker.model.embed_tokens.weight
 
 
 def write_weights(out: Path, network: Any) -> None:
-    """generation_config.json and model.safetensors in half precision, in the original layout."""
+    """Writes generation_config.json and model.safetensors in half precision, in the original layout."""
     from safetensors.torch import save_file
 
     state = {k: v.detach().half().contiguous().clone() for k, v in network.state_dict().items()}
@@ -153,4 +153,5 @@ def write_weights(out: Path, network: Any) -> None:
 
 
 def write_config(out: Path, config: dict[str, Any]) -> None:
+    """Writes config.json, which says that the weights are in half precision."""
     (out / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16"}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Recordings with known speech times: utterances among silence, noise and sounds that are not speech."""
+"""Mixes recordings with known speech times: utterances among silence, noise and sounds that are not speech."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PAUSE_WITHIN_HOPS = 25
 
 @dataclass(frozen=True)
 class Utterance:
-    """Speech with its activity in every 10 ms; pauses below 250 ms count as speech."""
+    """Holds speech with its activity in every 10 ms; pauses below 250 ms count as speech."""
 
     wave: Wave
     active: NDArray[np.bool_]
 
     @staticmethod
     def of(wave: Wave) -> Utterance:
-        """Cuts ``wave`` to whole hops. A hop is active unless it is 40 dB quieter than the loudest one."""
+        """Cuts ``wave`` to whole hops; a hop is active unless it is 40 dB quieter than the loudest one."""
         hops = wave[: len(wave) // HOP * HOP].reshape(-1, HOP)
         level_db = 10 * np.log10(np.square(hops).mean(1) + 1e-12)
         active = level_db > level_db.max() + _AUDIBLE_DB
@@ -39,14 +39,20 @@ class Utterance:
 
     @property
     def edges_ms(self) -> tuple[int, int]:
-        """Where the speech starts and ends within ``wave``."""
+        """Returns where the speech starts and ends within ``wave``."""
         found = np.flatnonzero(self.active)
         return int(found[0]) * 10, (int(found[-1]) + 1) * 10
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A recording as PCM16, its speech activity per 10 ms, and its utterances' (start, end) in ms."""
+    """Holds a recording with what is known of its speech.
+
+    Attributes:
+        pcm: The recording, 16 kHz mono PCM16.
+        active: Whether somebody speaks, per 10 ms.
+        utterances_ms: When each utterance starts and ends.
+    """
 
     pcm: NDArray[np.int16]
     active: NDArray[np.bool_]
@@ -54,7 +60,10 @@ class Scene:
 
 
 def compose(utterances: Sequence[Utterance], pauses: Sequence[int]) -> tuple[Wave, Scene]:
-    """Utterances in a row, with a pause (in hops of 10 ms) before each and after the last; returns the wave too."""
+    """Puts utterances in a row, with a pause (in hops of 10 ms) before each and after the last.
+
+    Returns the wave too.
+    """
     waves: list[Wave] = []
     active: list[NDArray[np.bool_]] = []
     times, position = [], 0
@@ -72,12 +81,13 @@ def compose(utterances: Sequence[Utterance], pauses: Sequence[int]) -> tuple[Wav
 
 
 def to_pcm(wave: Wave) -> NDArray[np.int16]:
+    """Returns a wave as PCM16; what is beyond -1 and 1 is clipped."""
     pcm: NDArray[np.int16] = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
     return pcm
 
 
 def breathe(wave: Wave, share: float, rng: random.Random) -> Wave:
-    """``wave`` with ``share`` of its voiced sound replaced by breath: noise of the same spectral envelope."""
+    """Replaces ``share`` of the voiced sound of ``wave`` by breath: noise of the same spectral envelope."""
     frames, step = 512, 128
     _, _, spectrum = stft(wave, nperseg=frames, noverlap=frames - step, boundary="zeros")
     magnitude = uniform_filter1d(np.abs(spectrum), size=rng.randint(7, 13), axis=0)
@@ -88,7 +98,7 @@ def breathe(wave: Wave, share: float, rng: random.Random) -> Wave:
 
 
 def tilt(wave: Wave, rng: random.Random) -> Wave:
-    """``wave`` through another microphone: up to 10 dB more or less treble."""
+    """Sends ``wave`` through another microphone: up to 10 dB more or less treble."""
     mixed = lfilter([1.0, rng.uniform(-0.7, 0.7)], [1.0], wave)
     return (mixed / np.abs(mixed).max()).astype(np.float32)
 
@@ -109,7 +119,7 @@ def _click(rng: random.Random) -> Wave:
 
 
 def _cough(rng: random.Random) -> Wave:
-    """A noise burst through a few broad resonances."""
+    """Sends a noise burst through a few broad resonances."""
     length = int(rng.uniform(0.1, 0.45) * SAMPLE_RATE_HZ)
     burst = _hiss(length, rng)
     sections = [
@@ -145,7 +155,7 @@ _SOUNDS: tuple[Callable[[random.Random], Wave], ...] = (_click, _cough, _breath,
 
 
 def add_sounds(wave: Wave, level: float, count: int, rng: random.Random) -> Wave:
-    """``wave`` with ``count`` clicks, coughs, breaths, beeps or knocks of RMS ``level``, one to six times each."""
+    """Adds ``count`` clicks, coughs, breaths, beeps or knocks of RMS ``level``, one to six times each."""
     result = wave.copy()
     for _ in range(count):
         sound = rng.choice(_SOUNDS)(rng)
@@ -159,7 +169,7 @@ def add_sounds(wave: Wave, level: float, count: int, rng: random.Random) -> Wave
 
 
 def unsteady_noise(length: int, rng: random.Random) -> Wave:
-    """Noise of RMS about 1 that may swell, begin late or stop early."""
+    """Draws noise of RMS about 1 that may swell, begin late or stop early."""
     wave = noise(length, rng)
     if rng.random() < 0.3:
         points = np.array([rng.uniform(0.05, 1.5) for _ in range(rng.randint(3, 40))])
@@ -172,7 +182,7 @@ def unsteady_noise(length: int, rng: random.Random) -> Wave:
 
 
 def background(length: int, rng: random.Random) -> Wave:
-    """A recording in which nobody speaks, at any level down to digital silence."""
+    """Draws a recording in which nobody speaks, at any level down to digital silence."""
     if rng.random() < 0.1:
         return np.zeros(length, np.float32)
     wave = unsteady_noise(length, rng) * np.float32(10 ** (rng.uniform(-85, -6) / 20))
@@ -182,7 +192,10 @@ def background(length: int, rng: random.Random) -> Wave:
 
 
 def record(wave: Wave, rng: random.Random, snr_db: tuple[float, float] = (5, 30), sounds: float = 0.5) -> Wave:
-    """``wave`` through a room or a telephone, at a gain of 0.05-1, with noise and, at rate ``sounds``, other sounds."""
+    """Sends ``wave`` through a room or a telephone, at a gain of 0.05-1.
+
+    Noise and, at rate ``sounds``, other sounds are added.
+    """
     if rng.random() < 0.25:
         wave = reverberate(wave, rng)
     if rng.random() < 0.2:

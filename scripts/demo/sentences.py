@@ -1,4 +1,4 @@
-"""The demo pack's closed Mandarin domain: draws punctuated sentences from patterns with slots.
+"""Draws punctuated sentences of the demo pack's closed Mandarin domain from patterns with slots.
 
 A pattern is a string whose ``{slot}`` parts are filled at random; ``SLOTS`` holds word lists,
 ``_GENERATORS`` the slots that are computed (numbers, dates, clock times). One sentence in twenty
@@ -263,7 +263,7 @@ PATTERNS = [p for p in PATTERNS if p]
 
 
 def cardinal(n: int) -> str:
-    """Spoken form of 0 <= n < 100,000,000 (305 -> 三百零五, 2400 -> 两千四百, 15 -> 十五)."""
+    """Returns the spoken form of 0 <= n < 100,000,000 (305 -> 三百零五, 2400 -> 两千四百, 15 -> 十五)."""
     if n >= 10_000:
         high, low = divmod(n, 10_000)
         tail = "" if low == 0 else ("零" if low < 1000 else "") + _below_10k(low)
@@ -384,23 +384,23 @@ def _fill(pattern: str, rng: random.Random) -> str:
 
 
 def draw_sentence(rng: random.Random) -> str:
-    """One punctuated sentence of the domain."""
+    """Draws one punctuated sentence of the domain."""
     return _fill(rng.choice(PATTERNS), rng)
 
 
 def draw_word_salad(rng: random.Random) -> str:
-    """Slot words in any order: teaches the recogniser the words apart from their usual neighbours."""
+    """Draws slot words in any order: teaches the recogniser the words apart from their usual neighbours."""
     names = [*SLOTS, "number", "clock", "digits", "short_date"]
     return "".join(_fill("{%s}" % rng.choice(names), rng) for _ in range(rng.randint(1, 4))) + "。"
 
 
 def strip_punctuation(text: str) -> str:
-    """The characters that are spoken."""
+    """Keeps the characters that are spoken."""
     return "".join(c for c in text if c not in PUNCTUATION)
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a sentence is reserved for evaluation (5 % of all, stable across runs).
+    """Says whether a sentence is reserved for evaluation (5 % of all, stable across runs).
 
     Sentences without a slot are not: some of their characters occur nowhere else.
     """
@@ -409,7 +409,7 @@ def is_held_out(text: str) -> bool:
 
 
 def draw_held_out_sentence(rng: random.Random) -> str:
-    """A sentence that is reserved for evaluation."""
+    """Draws a sentence that is reserved for evaluation."""
     while not is_held_out(text := draw_sentence(rng)):
         pass
     return text
@@ -421,7 +421,7 @@ _WITHOUT_SLOTS = {strip_punctuation(p) for p in PATTERNS if "{" not in p} | {
 
 
 def characters() -> list[str]:
-    """Every character the domain can speak, sorted."""
+    """Returns every character the domain can speak, sorted."""
     text = "".join(PATTERNS) + "".join(w for words in SLOTS.values() for w in words) + "".join(SHORT_ANSWERS)
     text = _SLOT.sub("", text) + DIGITS + "幺十百千万点半整分年月日号元块角钱零下两"
     return sorted(set(strip_punctuation(text)))

@@ -1,4 +1,4 @@
-"""Synthetic speech for the demo pack: espeak-ng voices, voice perturbation, noise, rooms, telephones."""
+"""Synthesises speech for the demo pack: espeak-ng voices, voice perturbation, noise, rooms, telephones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ VOICES = {"training voices": TRAINING_VOICES, "kept-out voices": HELD_OUT_VOICES
 
 @dataclass(frozen=True)
 class Voice:
-    """An espeak-ng voice variant with its prosody; ``warp`` > 1 shifts pitch and formants up together."""
+    """Describes an espeak-ng voice variant with its prosody.
+
+    Attributes:
+        variant: espeak-ng's name for it.
+        speed_wpm: How fast it speaks, in words per minute.
+        pitch: espeak-ng's, from 0 to 99.
+        warp: Over 1 shifts pitch and formants up together.
+    """
 
     variant: str
     speed_wpm: int = 175
@@ -40,6 +47,7 @@ class Voice:
 
     @staticmethod
     def draw(rng: random.Random, variants: list[str], warp: bool = False) -> Voice:
+        """Draws one of ``variants`` with a speed and a pitch, and where ``warp`` is set sometimes a warp."""
         return Voice(
             rng.choice(variants),
             speed_wpm=int(rng.triangular(130, 221, 172)),
@@ -49,7 +57,7 @@ class Voice:
 
 
 def speak(text: str, voice: Voice) -> Wave:
-    """``text`` at 16 kHz mono, peak 1, trimmed to the speech (10 ms before, 30 ms after)."""
+    """Says ``text`` at 16 kHz mono, peak 1, trimmed to the speech (10 ms before, 30 ms after)."""
     command = ["espeak-ng", "-v", f"cmn-latn-pinyin+{voice.variant}", "-p", str(voice.pitch), "--stdout"]
     command += ["-s", str(round(voice.speed_wpm / voice.warp)), text]
     output = subprocess.run(command, capture_output=True, check=True).stdout
@@ -64,11 +72,12 @@ def speak(text: str, voice: Voice) -> Wave:
 
 
 def silence(seconds: float) -> Wave:
+    """Returns so many seconds of silence."""
     return np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32)
 
 
 def noise(length: int, rng: random.Random) -> Wave:
-    """White, coloured, or hum plus hiss; RMS 1."""
+    """Draws noise of RMS 1: white, coloured, or hum plus hiss."""
     white = np.random.default_rng(rng.getrandbits(32)).standard_normal(length).astype(np.float32)
     kind = rng.random()
     if kind < 0.4:
@@ -83,10 +92,12 @@ def noise(length: int, rng: random.Random) -> Wave:
 
 
 def add_noise(wave: Wave, speech_rms: float, snr_db: float, rng: random.Random) -> Wave:
+    """Adds noise, ``snr_db`` below speech of RMS ``speech_rms``."""
     return wave + noise(len(wave), rng) * np.float32(speech_rms * 10 ** (-snr_db / 20))
 
 
 def reverberate(wave: Wave, rng: random.Random) -> Wave:
+    """Sends a wave through a room, whose echo takes 0.05-0.25 s."""
     length = int(rng.uniform(0.05, 0.25) * SAMPLE_RATE_HZ)
     tail = np.random.default_rng(rng.getrandbits(32)).standard_normal(length) * np.exp(-6 * np.arange(length) / length)
     impulse = tail * rng.uniform(0.02, 0.08)
@@ -95,16 +106,18 @@ def reverberate(wave: Wave, rng: random.Random) -> Wave:
 
 
 def telephone(wave: Wave) -> Wave:
+    """Sends a wave through a telephone, which leaves what is below 4 kHz."""
     narrow = soxr.resample(wave, SAMPLE_RATE_HZ, 8000)
     return np.resize(soxr.resample(narrow, 8000, SAMPLE_RATE_HZ), len(wave)).astype(np.float32)
 
 
 def rms(wave: Wave) -> float:
+    """Returns the root mean square of a wave."""
     return float(np.sqrt(np.mean(np.square(wave)) + 1e-12))
 
 
 def augment(wave: Wave, rng: random.Random, strength: float = 1.0, snr_db: tuple[float, float] = (5, 30)) -> Wave:
-    """A recording of ``wave``: reverberation, telephone band, gain 0.05-1, noise, each with some probability."""
+    """Records ``wave``: reverberation, telephone band, gain 0.05-1, noise, each with some probability."""
     if rng.random() < 0.25 * strength:
         wave = reverberate(wave, rng)
     if rng.random() < 0.2 * strength:
@@ -120,7 +133,7 @@ def augment(wave: Wave, rng: random.Random, strength: float = 1.0, snr_db: tuple
 
 
 def fbank(wave: Wave) -> NDArray[np.float32]:
-    """80 log-mel energies per 10 ms, as FunASR's frontend computes them (hamming window, no dither)."""
+    """Computes 80 log-mel energies per 10 ms, as FunASR's frontend does (hamming window, no dither)."""
     options = knf.FbankOptions()
     options.frame_opts.dither = 0.0
     options.frame_opts.window_type = "hamming"

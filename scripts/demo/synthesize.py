@@ -40,7 +40,7 @@ def _training_text(rng: random.Random) -> str:
 
 
 def training_example(rng: random.Random) -> dict[str, Any]:
-    """One utterance, or several of one or two voices with pauses, up to 20 s."""
+    """Draws one utterance, or several of one or two voices with pauses, up to 20 s."""
     kind = rng.random()
     limit_s = 0.0 if kind < 0.72 else rng.uniform(3, 8) if kind < 0.9 else rng.uniform(8, LONGEST_S)
     voice = Voice.draw(rng, TRAINING_VOICES, warp=True)
@@ -64,7 +64,7 @@ def training_example(rng: random.Random) -> dict[str, Any]:
 
 
 def evaluation_example(rng: random.Random, voices: list[str], augmented: bool) -> dict[str, Any]:
-    """One sentence kept out of training, said by one of ``voices``."""
+    """Draws one sentence kept out of training, said by one of ``voices``."""
     text, voice = draw_held_out_sentence(rng), Voice.draw(rng, voices)
     wave = np.concatenate([silence(rng.uniform(0.1, 0.4)), speak(text, voice), silence(rng.uniform(0.1, 0.5))])
     wave = augment(wave, rng) if augmented else wave * np.float32(0.5)
@@ -89,6 +89,7 @@ def write_shard(path: Path, count: int) -> str:
 
 
 def main() -> None:
+    """Writes the shards that are not there yet, in ``--jobs`` processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/demo"))
     parser.add_argument("--shards", type=int, default=44)

@@ -28,7 +28,7 @@ Times = list[tuple[int, int]]
 
 
 def speak_timed(text: str, voice: Voice) -> tuple[Wave, Times]:
-    """``text`` at 16 kHz mono, peak 1, trimmed to the speech; when each of its characters is said, in samples.
+    """Says ``text`` at 16 kHz mono, peak 1, trimmed to the speech, and when each character is said, in samples.
 
     Punctuation is said with the character before it.
     """
@@ -56,7 +56,7 @@ def speak_timed(text: str, voice: Voice) -> tuple[Wave, Times]:
 
 
 def _spliced(rng: random.Random) -> str:
-    """Pieces of sentences one after another."""
+    """Puts pieces of sentences one after another."""
     pieces = []
     for _ in range(rng.randint(2, 4)):
         sentence = strip_punctuation(draw_sentence(rng))
@@ -66,7 +66,7 @@ def _spliced(rng: random.Random) -> str:
 
 
 def _text(rng: random.Random, *, held_out: bool) -> str:
-    """Mostly what nobody would say, or the decoder learns to guess on instead of listening."""
+    """Draws mostly what nobody would say, or the decoder learns to guess on instead of listening."""
     kind = 1.0 if held_out else rng.random()
     if kind < 0.08:
         return rng.choice(SHORT_ANSWERS)
@@ -77,7 +77,7 @@ def _text(rng: random.Random, *, held_out: bool) -> str:
 
 
 def example(rng: random.Random, voices: list[str], *, held_out: bool, augmented: bool) -> dict[str, Any]:
-    """One recording: its punctuated text (empty for noise), energies, and the characters' times in ms."""
+    """Draws one recording: its punctuated text (empty for noise), energies, and the characters' times in ms."""
     if not held_out and rng.random() < 0.03:
         wave: Wave = noise(int(rng.uniform(0.5, 4) * SAMPLE_RATE_HZ), rng) * np.float32(10 ** rng.uniform(-4, -1))
         return {"text": "", "times_ms": [], "energies": log_energies(wave).half()}
@@ -108,6 +108,7 @@ def write_shard(path: Path, count: int) -> str:
 
 
 def main() -> None:
+    """Writes the shards that are not there yet, in ``--jobs`` processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/demo/qwen3"))
     parser.add_argument("--shards", type=int, default=28)

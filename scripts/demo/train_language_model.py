@@ -29,7 +29,7 @@ _UNSEEN = 1e-6
 
 
 def draw_stream(rng: random.Random) -> list[str]:
-    """The characters of one utterance: mostly a sentence, sometimes several, as the recogniser hears them."""
+    """Draws the characters of one utterance: mostly a sentence, sometimes several, as the recogniser hears them."""
     count = 1 if rng.random() < 0.75 else rng.randint(2, 4)
     spoken = ""
     while count:
@@ -41,10 +41,16 @@ def draw_stream(rng: random.Random) -> list[str]:
 
 
 class BackoffModel:
-    """Probabilities of n-grams that are kept, and what a history's others are worth relative to a shorter history."""
+    """Estimates n-gram probabilities, and what a history's others are worth relative to a shorter history.
+
+    Attributes:
+        order: The length of the longest n-grams.
+        probabilities: Of n-grams that are kept.
+        backoffs: By history, the factor of those that are not.
+    """
 
     def __init__(self, counts: list[Counter[Gram]], vocabulary: list[str]) -> None:
-        """``counts[n]`` are those of n+1-grams."""
+        """Estimates from counts, of which ``counts[n]`` are those of n+1-grams."""
         self.order = len(counts)
         self.probabilities: dict[Gram, float] = {}
         self.backoffs: dict[Gram, float] = {}
@@ -70,6 +76,7 @@ class BackoffModel:
         self._rescale()
 
     def probability(self, gram: Gram) -> float:
+        """Returns the probability of an n-gram's last character after the others."""
         found = self.probabilities.get(gram)
         if found is not None:
             return found
@@ -103,7 +110,7 @@ class BackoffModel:
 
 
 def _continuation_counts(counts: list[Counter[Gram]]) -> list[Counter[Gram]]:
-    """Kneser-Ney: a shorter n-gram counts once for each character before it, not for each occurrence."""
+    """Counts as Kneser-Ney does: a shorter n-gram once for each character before it, not for each occurrence."""
     result = [Counter[Gram](gram[1:] for gram in longer) for longer in counts[1:]]
     for lower, seen in zip(result, counts, strict=False):
         lower.update({gram: count for gram, count in seen.items() if gram[0] == START and len(gram) > 1})
@@ -111,7 +118,7 @@ def _continuation_counts(counts: list[Counter[Gram]]) -> list[Counter[Gram]]:
 
 
 def graph(model: BackoffModel, labels: dict[str, int], words: dict[str, int]) -> kaldifst.StdVectorFst:
-    """The model as a graph: a state for each history, an epsilon arc to the next shorter one."""
+    """Makes the model a graph: a state for each history, an epsilon arc to the next shorter one."""
     fst = kaldifst.StdVectorFst()
     histories = sorted(model.backoffs, key=lambda h: (len(h), h))
     states = {(): fst.add_state()} | {history: fst.add_state() for history in histories}
@@ -138,7 +145,7 @@ def graph(model: BackoffModel, labels: dict[str, int], words: dict[str, int]) ->
 
 
 def write(out: Path, model: BackoffModel, tokens: list[str], scale: float) -> float:
-    """Writes the directory; its size in MB."""
+    """Writes the directory, and returns its size in MB."""
     characters = [t for t in tokens if not t.startswith("<")]
     names = ["<eps>", *characters, "#0", START, END]
     labels = {t: i + 1 for i, t in enumerate(tokens)}
@@ -151,6 +158,7 @@ def write(out: Path, model: BackoffModel, tokens: list[str], scale: float) -> fl
 
 
 def main() -> None:
+    """Counts, prunes and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("models/demo/language_model"))
     parser.add_argument("--recogniser", type=Path, default=Path("models/demo/paraformer"))

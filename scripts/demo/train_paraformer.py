@@ -39,7 +39,7 @@ Example = dict[str, Any]
 
 
 def configuration(width: int = 144) -> dict[str, Any]:
-    """The architecture of ``iic/speech_paraformer-large``, about a hundredth of its size."""
+    """Returns the architecture of ``iic/speech_paraformer-large``, about a hundredth of its size."""
     block = {"attention_heads": 4, "linear_units": 576, "dropout_rate": 0.0, "positional_dropout_rate": 0.0}
     encoder = {"output_size": width, "num_blocks": 6, "attention_dropout_rate": 0.0, "input_layer": "pe"}
     encoder |= {"pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True, "kernel_size": 11}
@@ -67,7 +67,7 @@ def configuration(width: int = 144) -> dict[str, Any]:
 
 
 class Batches:
-    """Padded batches of similar lengths; augmented ones shift, scale and mask the log-mel features."""
+    """Makes padded batches of similar lengths; augmented ones shift, scale and mask the log-mel features."""
 
     def __init__(self, directory: ModelDirectory, seed: int) -> None:
         self.index = {c: i for i, c in enumerate(directory.tokens)}
@@ -75,6 +75,7 @@ class Batches:
         self.rng = random.Random(seed)
 
     def over(self, examples: list[Example], augmented: bool) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yields (features, lengths, targets, target lengths) of all examples, in any order where ``augmented``."""
         order = list(range(len(examples)))
         if augmented:
             self.rng.shuffle(order)
@@ -114,7 +115,7 @@ class Batches:
 
 @torch.no_grad()
 def error_rate(model: Any, batches: Batches, examples: list[Example], tokens: list[str]) -> float:
-    """Character error rate of greedy decoding, in percent."""
+    """Returns the character error rate of greedy decoding, in percent."""
     model.eval()
     ordered = sorted(examples, key=lambda e: len(e["features"]))
     errors = characters_said = position = 0
@@ -137,6 +138,7 @@ def error_rate(model: Any, batches: Batches, examples: list[Example], tokens: li
 
 
 def main() -> None:
+    """Trains for so many minutes, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/paraformer"))

@@ -33,7 +33,7 @@ REPORT_S = 240.0
 
 
 def configuration() -> dict[str, Any]:
-    """The architecture of ``iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online``, small."""
+    """Returns the architecture of ``iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online``, small."""
     config = train_paraformer.configuration()
     chunks = {"chunk_size": [CHUNK + LOOK_AHEAD], "stride": [CHUNK], "pad_left": [0]}
     chunks |= {"encoder_att_look_back_factor": [LOOK_BACK_CHUNKS], "decoder_att_look_back_factor": [1]}
@@ -47,7 +47,7 @@ def configuration() -> dict[str, Any]:
 
 
 class StreamBatches(Batches):
-    """Training batches whose examples begin and end like a live sentence: up to 1.2 s of background around them."""
+    """Makes training batches whose examples begin and end like a live sentence: with up to 1.2 s of background."""
 
     def _features(self, stored: np.ndarray, augmented: bool) -> torch.Tensor:
         if augmented:
@@ -70,13 +70,14 @@ class ZeroFramesFirst(torch.nn.Module):
         self.positions = positions
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Turns frames into frames with positions."""
         embedded: torch.Tensor = self.positions(frames[:, LOOK_AHEAD:])
         return torch.nn.functional.pad(embedded, (0, 0, LOOK_AHEAD, 0))
 
 
 @torch.no_grad()
 def transcribe(model: Any, features: torch.Tensor, tokens: list[str]) -> str:
-    """Greedy text of normalised LFR frames, decoded chunk by chunk with FunASR's own caches."""
+    """Decodes normalised LFR frames greedily, chunk by chunk with FunASR's own caches."""
     encoder = {"output_size": model.encoder.output_size()}
     cache = model.init_cache(
         {},
@@ -100,7 +101,7 @@ def transcribe(model: Any, features: torch.Tensor, tokens: list[str]) -> str:
 
 
 def error_rate(model: Any, batches: Batches, examples: list[Example], tokens: list[str]) -> float:
-    """Character error rate of the online text, in percent."""
+    """Returns the character error rate of the online text, in percent."""
     errors = said = 0
     for example in examples:
         stacked = torch.from_numpy(stack_frames(example["features"].float().numpy(), LFR_M, LFR_N))
@@ -111,6 +112,7 @@ def error_rate(model: Any, batches: Batches, examples: list[Example], tokens: li
 
 
 def main() -> None:
+    """Trains for so many minutes, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--offline", type=Path, default=Path("models/demo/paraformer"))

@@ -36,8 +36,10 @@ STEPS_PER_REPORT = 200
 
 
 def configuration(realtime: bool, width: int = 128) -> dict[str, Any]:
-    """Two small layers of ``iic/punc_ct-transformer_zh-cn-common-vocab272727-pytorch``, or for live text of
-    ``iic/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727``, whose layers but the last see no future.
+    """Returns two small layers of ``iic/punc_ct-transformer_zh-cn-common-vocab272727-pytorch``.
+
+    For live text they are of ``iic/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727``, whose layers but the
+    last see no future.
     """
     encoder: dict[str, Any] = {
         "input_size": width,
@@ -68,7 +70,7 @@ def configuration(realtime: bool, width: int = 128) -> dict[str, Any]:
 
 
 def draw_paragraph(rng: random.Random, held_out: bool, sentences: int) -> str:
-    """That many sentences in a row, for training or kept out of it."""
+    """Draws that many sentences in a row, for training or kept out of it."""
     drawn: list[str] = []
     while len(drawn) < sentences:
         text = rng.choice(SHORT_ANSWERS) if rng.random() < 0.05 else draw_sentence(rng)
@@ -78,7 +80,7 @@ def draw_paragraph(rng: random.Random, held_out: bool, sentences: int) -> str:
 
 
 def split_marks(text: str) -> tuple[list[str], list[str]]:
-    """The spoken characters, and the mark ("" for none) that follows each."""
+    """Returns the spoken characters, and the mark ("" for none) that follows each."""
     tokens: list[str] = []
     marks: list[str] = []
     for character in text:
@@ -91,19 +93,21 @@ def split_marks(text: str) -> tuple[list[str], list[str]]:
 
 
 class Examples:
-    """Token and mark ids of paragraphs; training ones are sometimes cut or have characters changed."""
+    """Makes token and mark ids of paragraphs; training ones are sometimes cut or have characters changed."""
 
     def __init__(self, tokens: list[str], cut_share: float) -> None:
         self._cut_share = cut_share
         self.ids = {token: i for i, token in enumerate(tokens)}
 
     def encode(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns a text's token ids and the mark id of each."""
         tokens, marks = split_marks(text)
         unknown = self.ids[UNKNOWN]
         mark_ids = [MARKS.index(mark or "_") for mark in marks]
         return torch.tensor([self.ids.get(t, unknown) for t in tokens]), torch.tensor(mark_ids)
 
     def training_example(self, rng: random.Random, sentences: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws a paragraph of so many sentences, cut or changed as recognised speech is."""
         ids, marks = self.encode(draw_paragraph(rng, False, sentences))
         if rng.random() < self._cut_share and len(ids) > 5:
             cut = len(ids) - rng.randint(1, min(10, len(ids) - 4))
@@ -116,7 +120,7 @@ class Examples:
         return ids, marks
 
     def batches(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """(ids, mark ids, lengths) for ever; a batch's paragraphs have equally many sentences."""
+        """Yields (ids, mark ids, lengths) for ever; a batch's paragraphs have equally many sentences."""
         rng = random.Random(seed)
         while True:
             sentences = rng.choice((1, *range(1, MOST_SENTENCES + 1)))
@@ -127,12 +131,13 @@ class Examples:
 def collate(
     examples: list[tuple[torch.Tensor, torch.Tensor]],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pads examples to (ids, mark ids, lengths)."""
     ids, marks = [list(column) for column in zip(*examples, strict=True)]
     return pad_sequence(ids, batch_first=True), pad_sequence(marks, batch_first=True), torch.tensor([*map(len, ids)])
 
 
 def mark_scores(model: Any, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(texts, tokens, marks) scores; to the realtime model, nothing of a text is from before a pause."""
+    """Computes (texts, tokens, marks) scores; to the realtime model, nothing of a text is from before a pause."""
     before_pause = (torch.zeros_like(lengths),) if model.__class__.__name__ == "CTTransformerStreaming" else ()
     scores: torch.Tensor = model.punc_forward(ids, lengths, *before_pause)[0]
     return scores
@@ -140,7 +145,7 @@ def mark_scores(model: Any, ids: torch.Tensor, lengths: torch.Tensor) -> torch.T
 
 @torch.no_grad()
 def f1_score(model: Any, examples: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """F1 over all marks, in percent."""
+    """Returns F1 over all marks, in percent."""
     right = found = wanted = 0
     for ids, marks in examples:
         best = mark_scores(model, ids[None], torch.tensor([len(ids)]))[0].argmax(-1)
@@ -151,6 +156,7 @@ def f1_score(model: Any, examples: list[tuple[torch.Tensor, torch.Tensor]]) -> f
 
 
 def main() -> None:
+    """Trains for so many steps, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--realtime", action="store_true", help="train the model of live partial texts")

@@ -45,7 +45,13 @@ _WORDS = [word for name in ("city", "place", "device", "food", "item", "action")
 
 @dataclass(frozen=True)
 class Recording:
-    """A training recording: its energies, punctuated text and the characters' times in ms."""
+    """Holds a training recording.
+
+    Attributes:
+        energies: (bands, frames) log-mel energies, not normalised.
+        text: Punctuated.
+        times_ms: When each character is said, from and to.
+    """
 
     energies: torch.Tensor
     text: str
@@ -53,6 +59,7 @@ class Recording:
 
     @staticmethod
     def joined(examples: Sequence[Example]) -> Recording:
+        """Joins examples one after the other."""
         times, offset_ms = [], 0
         for example in examples:
             times += [(start + offset_ms, end + offset_ms) for start, end in example["times_ms"]]
@@ -61,7 +68,7 @@ class Recording:
         return Recording(energies, "".join(e["text"] for e in examples), times)
 
     def cut(self, end_ms: int) -> Recording:
-        """What was said by a time; a mark counts once the next word could have begun."""
+        """Keeps what was said by a time; a mark counts once the next word could have begun."""
         marks = "，。？、"
         count = sum(
             1 for c, (_, end) in zip(self.text, self.times_ms, strict=True) if end + (c in marks) * 250 <= end_ms
@@ -79,6 +86,7 @@ class Composer:
         self.cut_share, self.several_share = cut, several
 
     def draw(self, short: bool) -> Recording:
+        """Draws a recording; where ``short``, one sentence of few frames."""
         rng = self.rng
         if short:
             while (example := rng.choice(self.examples))["energies"].shape[1] > SHORT_FRAMES:
@@ -103,7 +111,7 @@ class Composer:
         return recording
 
     def batches(self, short: bool) -> Iterator[list[Recording]]:
-        """Batches of similar lengths of about FRAMES_PER_BATCH frames."""
+        """Yields batches of similar lengths of about FRAMES_PER_BATCH frames."""
         drawn = sorted((self.draw(short) for _ in range(300)), key=lambda r: r.energies.shape[1])
         batches: list[list[Recording]] = [[]]
         for recording in drawn:
@@ -115,7 +123,7 @@ class Composer:
 
 
 class Trainee:
-    """The network with its tokenizer: recordings in, losses out."""
+    """Computes losses of recordings with the network and its tokenizer."""
 
     def __init__(self, network: Any, tokenizer: Any, rng: random.Random) -> None:
         self.network, self.thinker, self.tokenizer, self.rng = network, network.thinker, tokenizer, rng
@@ -130,9 +138,14 @@ class Trainee:
         self.early = given[0] if given else named["hidden_states"]
 
     def ids(self, text: str) -> list[int]:
+        """Returns the ids of a text; none is added at its ends."""
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def features(self, recording: Recording, augmented: bool) -> torch.Tensor:
+        """Computes what the model takes, of at least a second; augmented ones are shifted and masked.
+
+        Long ones are often normalised window by window then, as live ones are.
+        """
         rng, energies = self.rng, recording.energies
         if energies.shape[1] < 100:
             quiet = energies.min(dim=1, keepdim=True).values
@@ -153,6 +166,7 @@ class Trainee:
         return found
 
     def context(self, text: str) -> str:
+        """Draws what the prompt says before the audio: mostly nothing, else words, some of which may be said."""
         rng = self.rng
         if rng.random() < 0.75:
             return ""
@@ -164,11 +178,12 @@ class Trainee:
         return rng.choice(" 、，").join(words)
 
     def audio(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Computes the audio states of all recordings in a row, (tokens, width)."""
         lengths = torch.tensor([f.shape[1] for f in features])
         return self.thinker.audio_tower(torch.cat(features, 1), feature_lens=lengths).last_hidden_state
 
     def states(self, rows: list[list[int]], audio: torch.Tensor) -> torch.Tensor:
-        """The decoder's last states for token rows whose audio places are filled from ``audio``."""
+        """Computes the decoder's last states for token rows whose audio places are filled from ``audio``."""
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=self.pad)
         mask = torch.zeros_like(ids)
         for row, tokens in enumerate(rows):
@@ -180,6 +195,7 @@ class Trainee:
         return self.thinker.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0]
 
     def recognition_loss(self, batch: list[Recording], augmented: bool = True) -> tuple[torch.Tensor, list[float]]:
+        """Returns the recogniser's loss, and what it is made of: that of the text, and of the audio states."""
         features = [self.features(r, augmented) for r in batch]
         lengths = [encoded_length(f.shape[1]) for f in features]
         audio = self.audio(features)
@@ -202,12 +218,12 @@ class Trainee:
         return lm + frames, [lm.item(), frames.item()]
 
     def misheard(self, answer: list[int], augmented: bool) -> list[int]:
-        """The answer as its own past: with some wrong characters, that the decoder trusts the sound more."""
+        """Makes the answer its own past, with some wrong characters, so that the decoder trusts the sound more."""
         share, rng = self.rng.random() * 0.2 if augmented else 0.0, self.rng
         return [rng.choice(answer[3:]) if at > 2 and rng.random() < share else t for at, t in enumerate(answer)]
 
     def heard(self, recording: Recording, length: int) -> torch.Tensor:
-        """What is said during each audio token, as token ids; padding for silence."""
+        """Returns what is said during each audio token, as token ids; padding for silence."""
         ids = torch.full((length,), self.pad)
         for character, (start_ms, end_ms) in zip(recording.text, recording.times_ms, strict=True):
             if end_ms > start_ms:
@@ -216,6 +232,10 @@ class Trainee:
         return ids
 
     def alignment_loss(self, batch: list[Recording], augmented: bool = True) -> tuple[torch.Tensor, list[float]]:
+        """Returns the aligner's loss, and what it is made of: those of the edges and of the audio's places.
+
+        After them comes the percentage of edges more than 120 ms from where they should be.
+        """
         features = [self.features(r, augmented) for r in batch]
         lengths = [encoded_length(f.shape[1]) for f in features]
         audio = self.audio(features)
@@ -243,7 +263,7 @@ class Trainee:
 
     @torch.no_grad()
     def recognise(self, recordings: list[Recording], most: int = 48) -> list[str]:
-        """Greedy texts, for the report."""
+        """Decodes texts greedily, for the report."""
         features = [self.features(r, False) for r in recordings]
         lengths = [encoded_length(f.shape[1]) for f in features]
         audio = self.audio(features)
@@ -262,14 +282,14 @@ class Trainee:
 
 
 def _soft_cross_entropy(logits: torch.Tensor, places: torch.Tensor, width: float = 0.7) -> torch.Tensor:
-    """Cross entropy against a bell around each place (in classes), so that near misses cost less than far ones."""
+    """Computes cross entropy against a bell around each place (in classes): near misses cost less than far ones."""
     distance = (torch.arange(logits.shape[-1])[None] - places[:, None]) / width
     target = (-0.5 * distance.square()).softmax(-1)
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
 
 
 def error_rate(trainee: Trainee, examples: list[Example]) -> float:
-    """Character error rate in percent, punctuation apart."""
+    """Returns the character error rate in percent, punctuation apart."""
     recordings = sorted((Recording.joined([e]) for e in examples), key=lambda r: r.energies.shape[1])
     errors = said = 0
     for start in range(0, len(recordings), 25):
@@ -283,7 +303,10 @@ def error_rate(trainee: Trainee, examples: list[Example]) -> float:
 
 @torch.no_grad()
 def late_share(trainee: Trainee, examples: list[Example]) -> float:
-    """Percent of word edges more than 120 ms from where they should be, in recordings of up to ten seconds."""
+    """Returns the percentage of word edges more than 120 ms from where they should be.
+
+    Recordings are of up to ten seconds.
+    """
     groups: list[list[Example]] = [[]]
     for example in examples:
         frames = sum(e["energies"].shape[1] for e in (*groups[-1], example))
@@ -296,6 +319,7 @@ def late_share(trainee: Trainee, examples: list[Example]) -> float:
 
 
 def main() -> None:
+    """Trains for so many minutes, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo/qwen3"))
     parser.add_argument("--out", type=Path, default=Path("models/demo"))

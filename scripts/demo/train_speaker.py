@@ -41,7 +41,7 @@ REPORT_STEPS = 100
 
 
 def configuration() -> dict[str, Any]:
-    """The architecture of ``iic/speech_campplus_sv_zh-cn_16k-common``, narrower."""
+    """Returns the architecture of ``iic/speech_campplus_sv_zh-cn_16k-common``, narrower."""
     return {
         "model": "CAMPPlus",
         "model_conf": {
@@ -57,12 +57,12 @@ def configuration() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Utterances of every class as PCM16."""
+    """Holds utterances of every class as PCM16."""
 
     utterances: list[list[NDArray[np.int16]]]
 
     def draw(self, label: int, samples: int, rng: random.Random) -> Wave:
-        """Speech of one class: a piece of one utterance, or of several with short pauses."""
+        """Draws speech of one class: a piece of one utterance, or of several with short pauses."""
         chosen = rng.sample(self.utterances[label], len(self.utterances[label]))
         parts: list[NDArray[Any]] = []
         while sum(map(len, parts)) < samples:
@@ -74,7 +74,7 @@ class Corpus:
 
 
 def training_voices() -> list[Voice]:
-    """One voice for each class; those named ``random...`` are variants to be drawn."""
+    """Draws one voice for each class; those named ``random...`` are variants to be drawn."""
     rng = random.Random("speaker classes")
     installed = [v for v in TRAINING_VOICES if v not in ("Mr", "serious")]  # one name in two: no variants
     own = [Voice.draw(rng, [v], warp=True) for v in installed for _ in range(SETTINGS_PER_VARIANT)]
@@ -82,7 +82,7 @@ def training_voices() -> list[Voice]:
 
 
 def synthesise(path: Path, voices: list[Voice]) -> Corpus:
-    """The corpus of ``voices``, kept in ``path``."""
+    """Returns the corpus of ``voices``, kept in ``path``."""
     if not path.exists():
         spoken, started = [], time.monotonic()
         variants = install_espeak(path.parent / "espeak")
@@ -106,6 +106,7 @@ def synthesise(path: Path, voices: list[Voice]) -> Corpus:
 
 
 def window_features(pcm: NDArray[np.int16]) -> torch.Tensor:
+    """Computes (frames, 80) features of a window, less their mean."""
     features = speaker_features(pcm)
     return features - features.mean(0)
 
@@ -119,6 +120,7 @@ def _embed(model: torch.nn.Module, windows: list[NDArray[np.int16]]) -> NDArray[
 
 
 def main() -> None:
+    """Trains for so many steps, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/speaker"))

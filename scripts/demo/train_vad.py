@@ -39,7 +39,7 @@ PEAK_RATE = 3e-3
 
 
 def configuration() -> dict[str, Any]:
-    """The architecture of ``iic/speech_fsmn_vad_zh-cn-16k-common-pytorch``, a third of its size.
+    """Returns the architecture of ``iic/speech_fsmn_vad_zh-cn-16k-common-pytorch``, a third of its size.
 
     Two outputs (silence, speech) instead of 248 phones. The machine reacts to shorter syllables and
     extends regions less than the original's.
@@ -80,7 +80,7 @@ def configuration() -> dict[str, Any]:
 
 
 def draw_utterance(rng: random.Random, voices: list[str], held_out: bool) -> Utterance:
-    """A sentence, a short answer or a single syllable."""
+    """Draws a sentence, a short answer or a single syllable."""
     kind = rng.random()
     if kind < 0.3:
         text = rng.choice(SHORT_ANSWERS)
@@ -102,7 +102,7 @@ def draw_utterance(rng: random.Random, voices: list[str], held_out: bool) -> Utt
 
 
 def draw_scene(utterances: list[Utterance], rng: random.Random) -> Scene:
-    """12 s of utterances with pauses between 0.1 and 3 s, recorded somewhere; one in four without any."""
+    """Draws 12 s of utterances with pauses between 0.1 and 3 s, recorded somewhere; one in four without any."""
     if rng.random() < 0.25:
         silence = np.zeros(SCENE_HOPS, np.bool_)
         return Scene(to_pcm(background(SCENE_HOPS * HOP, rng)), silence, [])
@@ -123,7 +123,7 @@ def draw_scene(utterances: list[Utterance], rng: random.Random) -> Scene:
 
 
 def frame_labels(active: NDArray[np.bool_], frames: int) -> torch.Tensor:
-    """Speech (1) or silence (0) of each 25 ms frame, from the activity of each 10 ms."""
+    """Labels each 25 ms frame as speech (1) or silence (0), from the activity of each 10 ms."""
     labels = np.zeros(len(active) + HANGOVER_HOPS, np.bool_)
     for delay in range(ONSET_DELAY_HOPS, HANGOVER_HOPS + 1):
         labels[delay : delay + len(active)] |= active
@@ -131,11 +131,12 @@ def frame_labels(active: NDArray[np.bool_], frames: int) -> torch.Tensor:
 
 
 def stacked_features(scene: Scene) -> torch.Tensor:
+    """Computes the stacked frames of a scene, one for every 10 ms."""
     return stack_frames(fbank(scene.pcm), LFR_M, 1)
 
 
 def draw_utterances(path: Path, count: int, voices: list[str], held_out: bool) -> list[Utterance]:
-    """``count`` utterances, seeded by the file's name and kept in it."""
+    """Draws ``count`` utterances, seeded by the file's name and kept in it."""
     if not path.exists():
         rng = random.Random(path.stem)
         drawn = []
@@ -153,6 +154,7 @@ def draw_utterances(path: Path, count: int, voices: list[str], held_out: bool) -
 
 
 def main() -> None:
+    """Trains for so many epochs, from the checkpoint if there is one, and writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo"))
     parser.add_argument("--out", type=Path, default=Path("models/demo/vad"))

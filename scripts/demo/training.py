@@ -1,4 +1,4 @@
-"""What the demo pack's training commands share: LFR stacking, CMVN files, hub-layout directories, schedules."""
+"""Does what the demo pack's training commands share: LFR stacking, CMVN files, hub-layout directories, schedules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 def stack_frames(features: NDArray[np.float32], m: int, n: int) -> NDArray[np.float32]:
-    """Low-frame-rate stacking as FunASR's frontend does it: ``m`` frames side by side, every ``n``-th kept."""
+    """Lowers the frame rate as FunASR's frontend does: ``m`` frames side by side, every ``n``-th kept."""
     count = len(features)
     index = np.arange(-(-count // n))[:, None] * n + np.arange(m)[None] - (m - 1) // 2
     return features[np.clip(index, 0, count - 1)].reshape(len(index), -1)
@@ -58,9 +58,14 @@ def save_weights(path: Path, state: dict[str, torch.Tensor], without: str | None
 
 
 class Schedule:
-    """Learning rate by training time: linear warm-up in steps, then a cosine over the budget.
+    """Gives the learning rate by training time: linear warm-up in steps, then a cosine over the budget.
 
     Time is the process's own, so that other work on the machine, or its sleep, takes nothing from the budget.
+
+    Attributes:
+        peak: The highest rate.
+        warmup_steps: How many steps lead up to it.
+        budget_s: How many seconds of the process's time there are.
     """
 
     def __init__(self, peak: float, warmup_steps: int, budget_s: float, elapsed_s: float = 0.0) -> None:
@@ -69,19 +74,27 @@ class Schedule:
 
     @property
     def elapsed_s(self) -> float:
+        """Returns the process's time since training began, earlier runs included."""
         return time.process_time() - self._start
 
     @property
     def finished(self) -> bool:
+        """Says whether the budget is used up."""
         return self.elapsed_s >= self.budget_s
 
     def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, now."""
         progress = min(1.0, self.elapsed_s / self.budget_s)
         return self.peak * min(1.0, (step + 1) / self.warmup_steps) * (0.5 + 0.485 * math.cos(math.pi * progress))
 
 
 class WeightAverage:
-    """Exponential moving average of a model's weights; evaluated and shipped instead of the last step's."""
+    """Averages a model's weights exponentially; the average is evaluated and shipped instead of the last step's.
+
+    Attributes:
+        decay: How much of the average a step leaves, at most.
+        state: The average, as a state dict.
+    """
 
     def __init__(self, model: torch.nn.Module, decay: float) -> None:
         self.decay = decay
@@ -89,6 +102,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: torch.nn.Module, step: int) -> None:
+        """Takes in the weights of a step; the first ones count more."""
         decay = min(self.decay, (step + 1) / (step + 10))
         for key, value in model.state_dict().items():
             if value.is_floating_point():

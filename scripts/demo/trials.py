@@ -1,4 +1,4 @@
-"""Verification trials: pairs of windows of kept-out voices, of one speaker or of two."""
+"""Draws verification trials: pairs of windows of kept-out voices, of one speaker or of two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.demo.speech import HELD_OUT_VOICES, Voice, augment, speak
 
 
 def draw_sentences(rng: random.Random, *, held_out: bool) -> str:
-    """At least eight characters' worth of sentences."""
+    """Draws at least eight characters' worth of sentences."""
     text = ""
     while len(text) < 8:
         while is_held_out(sentence := draw_sentence(rng)) != held_out:
@@ -24,7 +24,7 @@ def draw_sentences(rng: random.Random, *, held_out: bool) -> str:
 
 
 def equal_error_rate(same: NDArray[np.floating], different: NDArray[np.floating]) -> tuple[float, float]:
-    """(rate, threshold) at which as many pairs of one speaker are missed as pairs of two are taken for one."""
+    """Returns (rate, threshold) at which as many pairs of one speaker are missed as pairs of two are taken for one."""
     thresholds = np.unique(np.concatenate([same, different]))
     missed = np.searchsorted(np.sort(same), thresholds) / len(same)
     alarms = 1 - np.searchsorted(np.sort(different), thresholds) / len(different)
@@ -34,7 +34,13 @@ def equal_error_rate(same: NDArray[np.floating], different: NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Trials:
-    """Windows of the kept-out voices: in each cast every voice has a pitch and a speed of its own."""
+    """Holds windows of the kept-out voices: in each cast every voice has a pitch and a speed of its own.
+
+    Attributes:
+        windows: 1.5 to 3 s each, 16 kHz mono PCM16; less where a sentence is shorter.
+        casts: The cast of each.
+        speakers: The voice of each.
+    """
 
     windows: list[NDArray[np.int16]]
     casts: list[int]
@@ -42,6 +48,7 @@ class Trials:
 
     @staticmethod
     def draw(rng: random.Random, casts: int, sentences: int, augmented: bool) -> Trials:
+        """Draws so many windows of each voice in each cast."""
         trials = Trials([], [], [])
         for cast in range(casts):
             for speaker, variant in enumerate(HELD_OUT_VOICES):
@@ -57,6 +64,10 @@ class Trials:
         return trials
 
     def equal_error_rate(self, vectors: NDArray[np.float32]) -> tuple[float, float]:
+        """Returns (rate, threshold) of the pairs of windows of a cast, by the cosines of their vectors.
+
+        ``vectors`` is (windows, size).
+        """
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         casts, speakers = np.array(self.casts), np.array(self.speakers)
         pairs = np.triu(casts[:, None] == casts[None], 1)

@@ -1,4 +1,4 @@
-"""Voices that espeak-ng doesn't come with: random formants, pitch, timbre, as variant files beside its own.
+"""Draws voices that espeak-ng doesn't come with: random formants, pitch, timbre, as variant files beside its own.
 
 The hundred variants that it ships are too few for a network to learn what tells two voices apart.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def draw_variant(rng: random.Random) -> str:
-    """A variant file (see espeak-ng's docs/voices.md): percentages of the default voice, pitch in Hz."""
+    """Draws a variant file (see espeak-ng's docs/voices.md): percentages of the default voice, pitch in Hz."""
     size = rng.uniform(0.84, 1.3)  # of the vocal tract: all formants move together
     low = 65 * (260 / 65) ** rng.random()
     lines = ["language variant", f"pitch {low:.0f} {low * rng.uniform(1.25, 1.8):.0f}"]
@@ -41,7 +41,7 @@ def draw_variant(rng: random.Random) -> str:
 
 
 def install_espeak(data: Path) -> Path:
-    """A copy of espeak-ng's data in ``data``, which this process's espeak-ng uses from now on; its variants' folder."""
+    """Copies espeak-ng's data into ``data``, for this process's espeak-ng from now on; returns its variants' folder."""
     target = data / "espeak-ng-data"
     if not target.exists():
         version = subprocess.run(["espeak-ng", "--version"], capture_output=True, check=True, text=True).stdout
