@@ -15,7 +15,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 class Part(BaseModel):
-    """One model directory: a hub repository, a directory shipped with the project, or both."""
+    """Names one model directory: a hub repository, a directory shipped with the project, or both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +25,7 @@ class Part(BaseModel):
 
     @property
     def name(self) -> str:
+        """Returns what the directory is called in messages."""
         return self.repository or self.directory or ""
 
 

@@ -53,9 +53,10 @@ def _memory_gb(kind: str) -> float | None:
 
 
 def _device_0(nvml: Any, visible: str | None) -> Any:
-    """NVML's handle of what CUDA calls device 0, None for no device. CUDA goes by the first entry of ``visible``:
+    """Returns NVML's handle of what CUDA calls device 0, None for no device.
 
-    an index, a UUID or the beginning of one, or a MIG device's UUID; none for anything else, such as "" and -1.
+    CUDA goes by the first entry of ``visible``: an index, a UUID or the beginning of one, or a MIG device's UUID; there
+    is no device for anything else, such as "" and -1.
     """
     first = "0" if visible is None else visible.partition(",")[0].strip()
     if first.startswith("MIG-"):

@@ -164,6 +164,7 @@ class Server:
 
 
 def say(text: str) -> None:
+    """Writes a line to standard output."""
     write(text + "\n")
 
 

@@ -15,6 +15,7 @@ SUPPORTED = ((3, 10), (3, 13))
 
 
 def main() -> None:
+    """Makes the environment that the arguments name, or brings it up to date."""
     venv, requirements, *no_deps = map(Path, sys.argv[1:])
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
         sys.exit(

@@ -68,6 +68,7 @@ class ModelDirectory:
 
     @property
     def weights(self) -> Path:
+        """Returns the checkpoint that ``configuration.json`` names (the hub's CAM++ isn't ``model.pt``)."""
         return self.path / checkpoint_name(self.path)
 
     def cmvn(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,19 +51,26 @@ def enabled_models(runner: str | None = None) -> list[catalog.Model]:
 
 
 class Engines:
-    """One FunASR engine for each enabled model that has a part. Engines are not thread-safe: a lock guards them
-    where BentoML's one thread per worker doesn't (in-process tests).
+    """Holds one engine for each enabled model that has a part.
+
+    Engines are not thread-safe: a lock guards them where BentoML's one thread per worker doesn't (in-process tests).
+
+    Attributes:
+        device: Where they compute: `cpu` or `cuda`.
     """
 
     def __init__(self, engines: dict[str, Any], device: str = "cpu") -> None:
-        """``engines`` by the models' ids."""
+        """Takes ``engines`` by the models' ids."""
         self.device = device
         self._lock = threading.Lock()
         self._engines = engines
 
     @classmethod
     def load(cls, part: str, make: Callable[[ModelDirectory, str], Any], *, runner: str | None = None) -> Engines:
-        """Makes them. ``runner``: see :func:`enabled_models`; a part that every family has needs it."""
+        """Loads what ``make`` makes of a directory and a device.
+
+        ``runner``: see :func:`enabled_models`; a part that every family has needs it.
+        """
         import torch
 
         from runners.kit.funasr_models import ModelDirectory

@@ -32,6 +32,7 @@ class Engines:
 
     @functools.cached_property
     def vad(self) -> VadEngine:
+        """Loads the voice activity detector."""
         return VadEngine(self.models / "vad")
 
     @functools.cached_property

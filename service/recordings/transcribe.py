@@ -41,6 +41,8 @@ _DECODERS = ThreadPoolExecutor(4, thread_name_prefix="decode")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """Bounds what a transcription takes: its longest segment and its longest recording, in seconds."""
+
     max_segment_s: float
     max_duration_s: float
 

@@ -17,6 +17,8 @@ _LIST = Path(__file__).with_suffix(".txt")
 
 
 class Place(NamedTuple):
+    """Says where such a word stands, in characters of a text."""
+
     start: int
     end: int
 
