@@ -6,41 +6,42 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from service import observability
-from service.audio.decode import probe
-from service.domain import AudioSource
 from service.errors import QueueFull
 
 # A request counts as this much at least, so that the number of tiny ones is bounded too.
 _LEAST_AUDIO_S = 1.0
-# Without a duration in the header: 16 kHz PCM16 for what holds PCM, 16 kbit/s speech for what is compressed.
-_PCM_BYTES_PER_S = 32_000
-_COMPRESSED_BYTES_PER_S = 2_000
-_PCM_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff")
-
 _RATE_HALF_LIFE_S = 60.0
 _UNKNOWN_RATE = 10.0
 _MOST_RETRY_AFTER_S = 600
 _LIVE_RETRY_AFTER_S = 10
 
 
-def estimate_audio_s(source: AudioSource) -> float:
-    """Estimates how many seconds a recording lasts: from its header, else from its size.
+class Place:
+    """Holds what a request in the queue counts as, corrected while its audio is being decoded.
 
-    Blocks on the disk.
-
-    Raises:
-        ServiceError: what :func:`service.audio.decode.probe` raises.
+    Attributes:
+        audio_s: How many seconds of audio.
     """
-    announced_s = probe(source)
-    if announced_s is not None:
-        return announced_s
-    path = Path(source.path)
-    with path.open("rb") as file:
-        is_pcm = file.read(4) in _PCM_MAGICS
-    return path.stat().st_size / (_PCM_BYTES_PER_S if is_pcm else _COMPRESSED_BYTES_PER_S)
+
+    def __init__(self, queue: AdmissionQueue, audio_s: float) -> None:
+        self._queue = queue
+        self.audio_s = audio_s
+
+    def grow_to(self, audio_s: float) -> None:
+        """Counts as so much at least: more has come than was announced.
+
+        It is never refused, for work in progress would be lost; the queue takes nothing new while it holds too much.
+        """
+        if audio_s > self.audio_s:
+            self.set(audio_s)
+
+    def set(self, audio_s: float) -> None:
+        """Counts as so much: all of it is known now."""
+        audio_s = max(audio_s, _LEAST_AUDIO_S)
+        self._queue.change(audio_s - self.audio_s, 0)
+        self.audio_s = audio_s
 
 
 class AdmissionQueue:
@@ -78,7 +79,7 @@ class AdmissionQueue:
         self._check(_LEAST_AUDIO_S)
 
     @contextmanager
-    def admit(self, audio_s: float) -> Iterator[None]:
+    def admit(self, audio_s: float) -> Iterator[Place]:
         """Holds a place for ``audio_s`` seconds until the block ends.
 
         A recording longer than the whole queue is let in when it is alone.
@@ -88,13 +89,14 @@ class AdmissionQueue:
         """
         audio_s = max(audio_s, _LEAST_AUDIO_S)
         self._check(audio_s)
-        self._change(audio_s, 1)
+        place = Place(self, audio_s)
+        self.change(audio_s, 1)
         try:
-            yield
+            yield place
             self._pass_time()
-            self._finished_audio_s += audio_s
+            self._finished_audio_s += place.audio_s
         finally:
-            self._change(-audio_s, -1)
+            self.change(-place.audio_s, -1)
 
     def _check(self, audio_s: float) -> None:
         excess_s = self._audio_s + audio_s - self._max_audio_s
@@ -111,7 +113,8 @@ class AdmissionQueue:
         """Returns how many seconds of audio were finished per second of work, lately."""
         return self._finished_audio_s / self._busy_s if self._finished_audio_s and self._busy_s else _UNKNOWN_RATE
 
-    def _change(self, audio_s: float, requests: int) -> None:
+    def change(self, audio_s: float, requests: int) -> None:
+        """Counts so much more, or less; for places."""
         self._pass_time()
         self._requests += requests
         self._audio_s = self._audio_s + audio_s if self._requests else 0.0

@@ -93,6 +93,9 @@ class ASRService:
         from service.observability import start_tracing
 
         start_tracing(_settings.otel_exporter_otlp_endpoint)
+        from service.audio.decoders import decoders
+
+        decoders.warm()
         self._runners: Runners = proxies(self)
         app.serving.bind(self._runners)
 

@@ -1,8 +1,9 @@
-"""Decodes any recording on disk, or stream, to 16 kHz mono PCM16, in memory that does not grow with it.
+"""Decodes what ffmpeg reads to 16 kHz mono PCM16 in blocks, in memory that does not grow with the recording.
 
 ffmpeg's libraries (in PyAV's wheels) read every format; ``soxr`` resamples. A recording is hostile
 until proven otherwise: ffmpeg sees one nameless file, may open no other, probes only the formats
-below and opens no video decoder.
+below and opens no video decoder; what comes out is bounded by what went in; and all of it runs in a
+process of its own (service/audio/decoders.py), which may not take more than so much memory and time.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import errno
 import logging
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,18 +21,15 @@ from typing import BinaryIO, NoReturn
 
 import av
 import numpy as np
-import soundfile
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
-from service.audio.samples import MAX_CHANNELS, RATES_HZ, Frame, at_16k, mono_pieces, read_frame
-from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RawPcm
-from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-
-BLOCK_S = 10
-RAW_RATES_HZ = range(8_000, 96_001)
+from service.audio.plain import open_plain
+from service.audio.samples import Decoding, Frame, at_16k, mono_pieces
+from service.domain import AudioSource, Pcm
+from service.errors import AudioTooLarge, UndecodableAudio
 
 # Only formats that a file can prove itself to be: headerless PCM, playlists (hls, concat, dash), text and
 # images are absent, so neither random bytes nor a file that names other files is ever "audio".
@@ -42,12 +40,18 @@ _FORMATS = (
     *_STREAM_FORMATS,
 )
 _KNOWN = "wav, mp3, m4a, aac, flac, ogg, opus, webm, amr, wma, aiff, caf or a video with sound"
+_SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 # The index of a day-long video fits the first; the second bounds one packet (and video between two of audio).
 _HEADER_BYTES = 96 << 20
 _PACKET_BYTES = 32 << 20
-# Opus in discontinuous transmission stays above this; a header that claims less is taken for a lie.
-_LEAST_BITS_PER_S = 400
+# A live stream has no index.
+_LIVE_HEADER_BYTES = 8 << 20
+_LIVE_PACKET_BYTES = 2 << 20
+# Silence in FLAC at telephone rate, and Opus in discontinuous transmission, take about 25 bytes a second. So what says
+# that it is longer is not believed, and what is longer by more than this is no recording: it would be hours of nothing.
+_LEAST_BYTES_PER_S = 20.0
+_UNPAID_S = 60.0
 _MOST_CONCEALED_S = 1.0
 _TRIED_PACKETS = 50
 # Timestamps jitter and drift, so only gaps beyond that are filled; longer than the last they are broken.
@@ -59,61 +63,47 @@ _MOST_GAP_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
-    """Yields the recording in blocks of ``BLOCK_S`` seconds (the last may be shorter), channels averaged.
+@contextmanager
+def opened(path: str) -> Iterator[Decoding]:
+    """Opens a recording of any format but headerless PCM for the length of the block.
 
-    The samples yielded, divided by 16 000, are the recording's exact duration. A recording that is cut
-    off yields what there is; a corrupt packet that decoding survives becomes silence of its length, and
-    so does a late start or a gap on the timeline of a video or WebM recording.
+    A recording that is cut off yields what there is; a corrupt packet that decoding survives becomes silence of its
+    length, and so does a late start or a gap on the timeline of a video or WebM recording.
 
     Raises:
-        UndecodableAudio: not audio, without audio, or mostly corrupt.
-        AudioTooLarge: longer than ``max_duration_s``, at once when the header says so credibly.
-        InvalidRequest: headerless PCM described by an impossible rate or channel count.
+        UndecodableAudio: not audio, or without audio.
     """
-    if source.raw is not None:
-        frames = _raw_frames(source.path, source.raw)
-    elif (wav := _plain_wav(source.path)) is not None:
-        frames = _wav_frames(wav, max_duration_s)
-    else:
-        frames = _container_frames(source.path, max_duration_s)
-    total = 0
-    pending: list[Pcm] = []
-    held = 0
-    block = BLOCK_S * SAMPLE_RATE_HZ
-    for chunk in at_16k(mono_pieces(frames, least_s=1)):
-        total += len(chunk)
-        if total > max_duration_s * SAMPLE_RATE_HZ:
-            raise _too_long(max_duration_s)
-        pending.append(chunk)
-        held += len(chunk)
-        if held >= block:
-            joined = np.concatenate(pending)
-            whole = held - held % block
-            yield from (joined[start : start + block] for start in range(0, whole, block))
-            pending, held = [joined[whole:]], held - whole
-    if held:
-        yield np.concatenate(pending)
-    if not total:
-        raise UndecodableAudio("The file holds no audio samples.")
+    size_bytes = Path(path).stat().st_size
+    if not size_bytes:
+        raise UndecodableAudio("The file is empty.")
+    options = {"max_size": "8192"}  # wav: fewer, larger packets; measured fastest
+    with Path(path).open("rb", buffering=0) as file, _opened(_BoundedFile(file), options) as found:
+        announced_s = found.announced_s(size_bytes)
+        yield Decoding(_decoded(found, lambda: size_bytes), announced_s, is_exact=not found.is_bare_stream)
+
+
+def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
+    """Yields a recording of any kind in blocks, decoded in this process.
+
+    The samples yielded, divided by 16 000, are the recording's exact duration.
+
+    Raises:
+        UndecodableAudio, AudioTooLarge, InvalidRequest: as ``open_plain``, ``opened`` and ``Decoding.blocks``.
+    """
+    plain = open_plain(source)
+    with nullcontext(plain) if plain else opened(source.path) as decoding:
+        yield from decoding.blocks(max_duration_s)
 
 
 def probe(source: AudioSource) -> float | None:
     """Returns the duration in seconds that the header announces; None where it says nothing credible.
 
-    It is an estimate for admission control, never for results.
-
     Raises:
-        UndecodableAudio, InvalidRequest: as :func:`decode`.
+        UndecodableAudio, InvalidRequest: as ``open_plain`` and ``opened``.
     """
-    if source.raw is not None:
-        _check_raw(source.raw)
-        return Path(source.path).stat().st_size / (2 * source.raw.channels * source.raw.sample_rate_hz)
-    if (wav := _plain_wav(source.path)) is not None:
-        with wav:
-            return float(wav.frames / wav.samplerate)
-    with _opened_file(source.path) as (_, announced_s):
-        return announced_s
+    plain = open_plain(source)
+    with nullcontext(plain) if plain else opened(source.path) as decoding:
+        return decoding.announced_s
 
 
 def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Sequence[str] = ()) -> Iterator[Pcm]:
@@ -125,12 +115,14 @@ def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Se
 
     Raises:
         UndecodableAudio: not audio, or mostly corrupt.
+        AudioTooLarge: far longer than its bytes can hold.
     """
     # Else ffmpeg would look at five seconds of audio before it yields the first.
     options = {"probesize": "32", "analyzeduration": "0"}
     total = 0
-    with _opened(_BoundedStream(read), options, demuxer=demuxer, formats=formats or _FORMATS) as opened:
-        for chunk in at_16k(mono_pieces(_decoded(opened), least_s=0)):
+    stream = _BoundedStream(read, _LIVE_HEADER_BYTES, _LIVE_PACKET_BYTES)
+    with _opened(stream, options, demuxer=demuxer, formats=formats or _FORMATS) as found:
+        for chunk in at_16k(mono_pieces(_decoded(found, lambda: stream.read_bytes), least_s=0)):
             total += len(chunk)
             yield chunk
     if not total:
@@ -140,13 +132,15 @@ def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Se
 class _BoundedStream:
     """Gives ffmpeg the one source that it may read; ends early when one step reads more than it was allowed."""
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+    def __init__(self, read: Callable[[int], bytes], header_bytes: int, packet_bytes: int) -> None:
         self._read = read
-        self._left_bytes = _HEADER_BYTES
+        self._left_bytes = header_bytes
+        self._packet_bytes = packet_bytes
         self.exhausted = False
+        self.read_bytes = 0
 
-    def allow(self, size_bytes: int) -> None:
-        self._left_bytes = size_bytes
+    def allow_packet(self) -> None:
+        self._left_bytes = self._packet_bytes
 
     def read(self, size: int) -> bytes:
         self.exhausted = self.exhausted or self._left_bytes <= 0
@@ -154,6 +148,7 @@ class _BoundedStream:
             return b""
         data = self._read(min(size, self._left_bytes))
         self._left_bytes -= len(data)
+        self.read_bytes += len(data)
         return data
 
 
@@ -161,7 +156,7 @@ class _BoundedFile(_BoundedStream):
     """Gives ffmpeg a file, in which it may go back and forth."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file.read)
+        super().__init__(file.read, _HEADER_BYTES, _PACKET_BYTES)
         self._file = file
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -196,18 +191,7 @@ class _Opened:
         size_bits = 8 * size_bytes
         if self.stream.codec_context.name.startswith("pcm_") and self.stream.codec_context.bit_rate:
             duration_s = min(duration_s, size_bits / self.stream.codec_context.bit_rate)
-        return duration_s if 0 < duration_s < size_bits / _LEAST_BITS_PER_S else None
-
-
-@contextmanager
-def _opened_file(path: str) -> Iterator[tuple[_Opened, float | None]]:
-    """Opens a file, and says the duration that it announces, in seconds."""
-    size_bytes = Path(path).stat().st_size
-    if not size_bytes:
-        raise UndecodableAudio("The file is empty.")
-    options = {"max_size": "8192"}  # wav: fewer, larger packets; measured fastest
-    with Path(path).open("rb", buffering=0) as file, _opened(_BoundedFile(file), options) as opened:
-        yield opened, opened.announced_s(size_bytes)
+        return duration_s if 0 < duration_s < size_bytes / _LEAST_BYTES_PER_S else None
 
 
 @contextmanager
@@ -230,6 +214,7 @@ def _opened(
             io_open=_refuse_other_files,
         )
     except av.FFmpegError as error:
+        _check_memory(error)
         _log.info("Audio refused: %s", error.strerror)
         raise UndecodableAudio(f"This is not audio that can be decoded; send {_KNOWN}.") from error
     with container:
@@ -247,26 +232,22 @@ def _opened(
         yield _Opened(file, container, stream)
 
 
-def _container_frames(path: str, max_duration_s: float) -> Iterator[Frame]:
-    with _opened_file(path) as (opened, announced_s):
-        if announced_s is not None and announced_s > max_duration_s and not opened.is_bare_stream:
-            raise _too_long(max_duration_s)
-        yield from _decoded(opened)
-
-
-def _decoded(opened: _Opened) -> Iterator[Frame]:
+def _decoded(opened: _Opened, paid_bytes: Callable[[], int]) -> Iterator[Frame]:
+    """Yields the frames of an opened container, silence where sound is missing; ``paid_bytes`` tells what has come."""
     decoded = failed = 0
     lost_s = 0.0
     clock = _Clock(opened)
+    meter = _Meter(paid_bytes)
     try:
-        opened.file.allow(_PACKET_BYTES)
+        opened.file.allow_packet()
         for packet in opened.container.demux(opened.stream):
             if opened.file.exhausted:
                 break
-            opened.file.allow(_PACKET_BYTES)
+            opened.file.allow_packet()
             try:
                 frames = opened.stream.codec_context.decode(packet)
-            except av.FFmpegError:
+            except av.FFmpegError as error:
+                _check_memory(error)
                 failed += 1
                 if failed > _TRIED_PACKETS and failed > decoded:
                     break
@@ -275,11 +256,12 @@ def _decoded(opened: _Opened) -> Iterator[Frame]:
                 continue
             for frame in frames:
                 decoded += 1
-                read = read_frame(frame)
-                yield from _silence_like(read, max(lost_s, clock.missing_s(frame)))
+                read = _read_frame(frame)
+                yield from meter.counted(_silence_like(read, max(lost_s, clock.missing_s(frame, meter.left_s))))
                 lost_s = 0.0
-                yield read
+                yield from meter.counted([read])
     except av.FFmpegError as error:
+        _check_memory(error)
         _log.info("Audio ends early: %s", error.strerror)
     except IndexError:
         # PyAV 18 stumbles at the very end over streams that a corrupt MPEG-TS or FLV announced on the way.
@@ -292,6 +274,41 @@ def _decoded(opened: _Opened) -> Iterator[Frame]:
         _log.info("Corrupt audio packets: %d of %d", failed, failed + decoded)
 
 
+class _Meter:
+    """Counts what has been decoded, and bounds it by the bytes that it comes from."""
+
+    def __init__(self, paid_bytes: Callable[[], int]) -> None:
+        self._paid_bytes = paid_bytes
+        self._counted_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Tells how much more there may be."""
+        return _UNPAID_S + self._paid_bytes() / _LEAST_BYTES_PER_S - self._counted_s
+
+    def counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Passes frames on, until they are too many.
+
+        Raises:
+            AudioTooLarge: their bytes can't hold so much.
+        """
+        for frame in frames:
+            samples = len(frame.planes[0]) * len(frame.planes) // frame.channels
+            self._counted_s += samples / max(frame.rate_hz, 1)
+            if self.left_s < 0:
+                raise AudioTooLarge(
+                    f"The audio is far longer than its {self._paid_bytes()} bytes can hold: "
+                    f"{_LEAST_BYTES_PER_S:g} bytes a second are the least."
+                )
+            yield frame
+
+
+def _check_memory(error: av.FFmpegError) -> None:
+    """Raises MemoryError where that is what went wrong, so that it is not taken for the end of the audio."""
+    if error.errno == errno.ENOMEM:
+        raise MemoryError from error
+
+
 class _Clock:
     """Finds stretches for which a container with a timeline holds no sound: a late start, packets never recorded."""
 
@@ -301,12 +318,12 @@ class _Clock:
         self._at_s = start / av.time_base if is_timed and start is not None else None
         self._least_s = _LEAST_LATE_START_S
 
-    def missing_s(self, frame: AudioFrame) -> float:
-        """Returns the seconds of silence that belong before the frame."""
+    def missing_s(self, frame: AudioFrame, most_s: float) -> float:
+        """Returns the seconds of silence that belong before the frame; above ``most_s`` the timeline is broken."""
         if self._at_s is None or frame.time is None:
             return 0.0
         gap_s = frame.time - self._at_s
-        missing_s = gap_s if self._least_s <= gap_s <= _MOST_GAP_S else 0.0
+        missing_s = gap_s if self._least_s <= gap_s <= min(_MOST_GAP_S, most_s) else 0.0
         self._at_s = max(self._at_s, frame.time) + frame.samples / max(frame.sample_rate, 1)
         self._least_s = _LEAST_GAP_S
         return missing_s
@@ -322,48 +339,16 @@ def _silence_like(frame: Frame, duration_s: float) -> Iterator[Frame]:
         left -= frame.rate_hz
 
 
-def _raw_frames(path: str, raw: RawPcm) -> Iterator[Frame]:
-    """Reads headerless PCM16; bytes after the last whole sample of all channels are dropped."""
-    _check_raw(raw)
-    frame_bytes = 2 * raw.channels
-    with Path(path).open("rb") as file:
-        while data := file.read(frame_bytes * raw.sample_rate_hz):
-            samples = np.frombuffer(data, "<i2", len(data) // frame_bytes * raw.channels)
-            yield Frame(raw.sample_rate_hz, raw.channels, (samples,))
-
-
-def _plain_wav(path: str) -> soundfile.SoundFile | None:
-    """Opens the PCM16 wav that most clients send, if it is one: ffmpeg takes 5 ms to find out, twice a request."""
-    with Path(path).open("rb") as file:
-        if file.read(4) != b"RIFF":
-            return None
-    try:
-        wav = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        return None
-    usable = wav.subtype == "PCM_16" and wav.samplerate in RATES_HZ and wav.channels <= MAX_CHANNELS
-    if usable and wav.frames:  # a header written before the audio may claim none
-        return wav
-    wav.close()
-    return None
-
-
-def _wav_frames(wav: soundfile.SoundFile, max_duration_s: float) -> Iterator[Frame]:
-    with wav:
-        if wav.frames > max_duration_s * wav.samplerate:
-            raise _too_long(max_duration_s)
-        for samples in wav.blocks(wav.samplerate, dtype="int16"):
-            yield Frame(wav.samplerate, wav.channels, (samples.reshape(-1),))
-
-
-def _check_raw(raw: RawPcm) -> None:
-    if raw.sample_rate_hz not in RAW_RATES_HZ:
-        raise InvalidRequest(
-            f"PCM at {raw.sample_rate_hz} Hz: the rate must be {RAW_RATES_HZ[0]} to {RAW_RATES_HZ[-1]} Hz.",
-            param="sample_rate",
-        )
-    if not 1 <= raw.channels <= MAX_CHANNELS:
-        raise InvalidRequest(f"PCM must have 1 to {MAX_CHANNELS} channels, not {raw.channels}.", param="channels")
+def _read_frame(frame: AudioFrame) -> Frame:
+    name = frame.format.name
+    channels = frame.layout.nb_channels
+    if name[-1] == "p":
+        dtype, planes, count = _SAMPLE_TYPES[name[:-1]], frame.planes[:channels], frame.samples
+    else:
+        dtype, planes, count = _SAMPLE_TYPES[name], frame.planes[:1], frame.samples * channels
+    return Frame(
+        frame.sample_rate, channels, tuple([np.frombuffer(memoryview(plane), dtype, count) for plane in planes])
+    )
 
 
 @cache
@@ -382,7 +367,3 @@ def _audio_decoders() -> str:
 
 def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     raise UndecodableAudio("The file refers to other files.")
-
-
-def _too_long(max_duration_s: float) -> AudioTooLarge:
-    return AudioTooLarge(f"The audio is longer than the limit of {max_duration_s:g} s.")

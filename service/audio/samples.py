@@ -1,23 +1,26 @@
-"""Makes decoded audio of any kind 16 kHz mono PCM16: the mean of the channels, resampled with soxr."""
+"""Makes decoded audio of any kind 16 kHz mono PCM16: the mean of the channels, resampled with soxr, in blocks."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import soxr
-from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
 from service.domain import SAMPLE_RATE_HZ, Pcm
-from service.errors import UndecodableAudio
+from service.errors import AudioTooLarge, UndecodableAudio
 
+BLOCK_S = 10
+FULL_BLOCK = BLOCK_S * SAMPLE_RATE_HZ
 RATES_HZ = range(4_000, 768_001)
 MAX_CHANNELS = 64
 _SLICE_SAMPLES = 1 << 16
-_SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_MOST_JOINED_SAMPLES = 1 << 20  # a second of many channels at a high rate is more than need be held at once
 
 
 class Frame(NamedTuple):
@@ -41,17 +44,47 @@ class Piece(NamedTuple):
     samples: Pcm | NDArray[np.float32]
 
 
-def read_frame(frame: AudioFrame) -> Frame:
-    """Reads what ffmpeg has decoded, without its padding; the samples are views, not copies."""
-    name = frame.format.name
-    channels = frame.layout.nb_channels
-    if name[-1] == "p":
-        dtype, planes, count = _SAMPLE_TYPES[name[:-1]], frame.planes[:channels], frame.samples
-    else:
-        dtype, planes, count = _SAMPLE_TYPES[name], frame.planes[:1], frame.samples * channels
-    return Frame(
-        frame.sample_rate, channels, tuple([np.frombuffer(memoryview(plane), dtype, count) for plane in planes])
-    )
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Holds a recording that is about to be decoded.
+
+    Attributes:
+        frames: All of it, once, in order.
+        announced_s: How long its header says it is; None where it says nothing credible.
+        is_exact: Whether no more can come than was announced.
+    """
+
+    frames: Iterator[Frame]
+    announced_s: float | None
+    is_exact: bool = True
+
+    def blocks(self, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
+        """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), channels averaged, once.
+
+        Raises:
+            UndecodableAudio: without audio, or mostly corrupt.
+            AudioTooLarge: longer than ``max_duration_s``, at once when the header says so credibly.
+        """
+        if self.is_exact and self.announced_s is not None and self.announced_s > max_duration_s:
+            raise _too_long(max_duration_s)
+        total = 0
+        pending: list[Pcm] = []
+        held = 0
+        for chunk in at_16k(mono_pieces(self.frames, least_s=1)):
+            total += len(chunk)
+            if total > max_duration_s * SAMPLE_RATE_HZ:
+                raise _too_long(max_duration_s)
+            pending.append(chunk)
+            held += len(chunk)
+            if held >= FULL_BLOCK:
+                joined = np.concatenate(pending)
+                whole = held - held % FULL_BLOCK
+                yield from (joined[start : start + FULL_BLOCK] for start in range(0, whole, FULL_BLOCK))
+                pending, held = [joined[whole:]], held - whole
+        if held:
+            yield np.concatenate(pending)
+        if not total:
+            raise UndecodableAudio("The file holds no audio samples.")
 
 
 def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
@@ -65,7 +98,7 @@ def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
     ):
         if rate_hz not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
             raise UndecodableAudio(f"{channels} channels at {rate_hz} Hz can't be speech.")
-        for planes in _joined(run, least_s * rate_hz * channels):
+        for planes in _joined(run, min(least_s * rate_hz * channels, _MOST_JOINED_SAMPLES)):
             yield from (Piece(rate_hz, samples) for samples in _means(planes, channels, dtype))
 
 
@@ -150,3 +183,7 @@ def _pcm16(samples: Pcm | NDArray[np.float32]) -> Pcm:
         return samples.astype(np.int16, copy=False)
     pcm: Pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
     return pcm
+
+
+def _too_long(max_duration_s: float) -> AudioTooLarge:
+    return AudioTooLarge(f"The audio is longer than the limit of {max_duration_s:g} s.")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import struct
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import numpy as np
 
-from service.audio.decode import RAW_RATES_HZ, decode_stream
-from service.audio.samples import Frame, Resampler, mono_pieces
+from service.audio.decoders import Decoder, decoders
+from service.audio.plain import MOST_HEADER_BYTES, RAW_RATES_HZ, Layout, read_header
+from service.audio.samples import Resampler, mono_pieces
+from service.audio.wire import Kind
 from service.domain import Pcm
-from service.errors import InvalidRequest, UndecodableAudio, UnsupportedSampleRate
+from service.errors import InvalidRequest, ServiceError, UndecodableAudio, UnsupportedSampleRate
 
 # What ffmpeg calls a stream of each format that begins like this. Without a magic number the bytes must show
 # by themselves what they are, which takes two kilobytes of them.
@@ -29,9 +28,6 @@ _DEMUXERS: dict[str, dict[bytes, str]] = {
 _UNNAMED: dict[str, tuple[str, ...]] = {"mp3": ("mp3",), "aac": ("aac",), "any": ()}
 _MAGIC_BYTES = max(len(magic) for magics in _DEMUXERS.values() for magic in magics)
 FORMATS = ("pcm", "wav", *_DEMUXERS)
-
-_MOST_HEADER_BYTES = 1 << 16
-_NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 class AudioStream:
@@ -57,27 +53,34 @@ class AudioStream:
                     f"PCM must have {RAW_RATES_HZ[0]} to {RAW_RATES_HZ[-1]} Hz, not {sample_rate_hz}.",
                     param="sample_rate",
                 )
-            self._decoder = _PcmDecoder(sample_rate_hz, channels=1)
+            self._decoder = _PlainDecoder(Layout(sample_rate_hz, channels=1))
         elif format == "wav":
             self._decoder = _WavDecoder()
         else:
             self._decoder = _CompressedDecoder(format)
 
-    async def feed(self, data: bytes) -> Pcm:
-        """Returns the audio that ``data`` completes; the rest of it waits for what follows.
+    async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
+        """Yields the audio that ``data`` completes, some seconds at a time; the rest of it waits for what follows.
+
+        What is yielded depends on the bytes alone. Nothing is decoded ahead of the iteration but some seconds.
 
         Raises:
             UndecodableAudio: the bytes so far are not what the stream was said to be.
+            AudioTooLarge: it is far longer than its bytes can hold.
+            NotReady: there can be no process to decode it.
         """
-        return await self._decoder.feed(data) if data else _NOTHING
+        if data:
+            async for pcm in self._decoder.feed(data):
+                yield pcm
 
-    async def finish(self) -> Pcm:
-        """Returns the audio that was still waiting; nothing may be fed after it.
+    async def finish(self) -> AsyncIterator[Pcm]:
+        """Yields the audio that was still waiting; nothing may be fed after it.
 
         Raises:
-            UndecodableAudio: as ``feed``.
+            UndecodableAudio, AudioTooLarge, NotReady: as ``feed``.
         """
-        return await self._decoder.finish()
+        async for pcm in self._decoder.finish():
+            yield pcm
 
     async def close(self) -> None:
         """Gives up what is left of the stream; safe at any time, more than once."""
@@ -85,192 +88,128 @@ class AudioStream:
 
 
 class _Decoder(Protocol):
-    async def feed(self, data: bytes) -> Pcm: ...
+    def feed(self, data: bytes) -> AsyncIterator[Pcm]: ...
 
-    async def finish(self) -> Pcm: ...
+    def finish(self) -> AsyncIterator[Pcm]: ...
 
     async def close(self) -> None: ...
 
 
-class _PcmDecoder:
-    """Reads PCM16 in pieces of any length, channels interleaved."""
+class _PlainDecoder:
+    """Reads plain samples in pieces of any length."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self._rate_hz = rate_hz
-        self._channels = channels
-        self._resampler = Resampler(rate_hz)
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._resampler = Resampler(layout.rate_hz)
         self._left_over = b""
 
-    async def feed(self, data: bytes) -> Pcm:
+    async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
         data = self._left_over + data
-        whole = len(data) - len(data) % (2 * self._channels)
+        whole = len(data) - len(data) % self._layout.frame_bytes
         self._left_over = data[whole:]
-        frame = Frame(self._rate_hz, self._channels, (np.frombuffer(data, "<i2", whole // 2),))
-        return _joined(self._resampler.push(piece.samples) for piece in mono_pieces([frame], least_s=0))
+        for piece in mono_pieces([self._layout.read(data[:whole])], least_s=0):
+            if len(pcm := self._resampler.push(piece.samples)):
+                yield pcm
 
-    async def finish(self) -> Pcm:
-        return self._resampler.flush()
+    async def finish(self) -> AsyncIterator[Pcm]:
+        if len(pcm := self._resampler.flush()):
+            yield pcm
 
     async def close(self) -> None:
         """It holds nothing but memory."""
 
 
 class _WavDecoder:
-    """Reads a wav header, in however many pieces, then PCM16 to the end: how long it is no live header can know."""
+    """Reads a wav header, in however many pieces, then plain samples to the end, whatever the header says of it."""
 
     def __init__(self) -> None:
         self._header = b""
-        self._pcm: _PcmDecoder | None = None
+        self._samples: _PlainDecoder | None = None
 
-    async def feed(self, data: bytes) -> Pcm:
-        if self._pcm is not None:
-            return await self._pcm.feed(data)
-        self._header += data
-        found = _read_header(self._header)
-        if found is None:
-            if len(self._header) > _MOST_HEADER_BYTES:
-                raise UndecodableAudio("The wav stream's header does not end.")
-            return _NOTHING
-        self._pcm, start = found
-        rest, self._header = self._header[start:], b""
-        return await self._pcm.feed(rest)
+    async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
+        if self._samples is None:
+            self._header += data
+            found = read_header(self._header)
+            if found is None:
+                if len(self._header) > MOST_HEADER_BYTES:
+                    raise UndecodableAudio("The wav stream's header does not end.")
+                return
+            if found.layout is None:
+                raise UndecodableAudio("A live wav stream must hold PCM of 8 to 32 bits, floats, A-law or mu-law.")
+            self._samples = _PlainDecoder(found.layout)
+            data, self._header = self._header[found.start :], b""
+        async for pcm in self._samples.feed(data):
+            yield pcm
 
-    async def finish(self) -> Pcm:
-        if self._pcm is None:
-            if self._header:
-                raise UndecodableAudio("The wav stream ended within its header.")
-            return _NOTHING
-        return await self._pcm.finish()
+    async def finish(self) -> AsyncIterator[Pcm]:
+        if self._samples is not None:
+            async for pcm in self._samples.finish():
+                yield pcm
+        elif self._header:
+            raise UndecodableAudio("The wav stream ended within its header.")
 
     async def close(self) -> None:
         """It holds nothing but memory."""
 
 
-def _read_header(data: bytes) -> tuple[_PcmDecoder, int] | None:
-    """Says how to read what follows a wav header, and where it begins; None while more of the header must come."""
-    if data[:4] != b"RIFF"[: len(data)] or data[8:12] != b"WAVE"[: max(0, len(data) - 8)]:
-        raise UndecodableAudio("The stream does not begin with a wav header (it was announced as wav).")
-    at = 12
-    pcm: _PcmDecoder | None = None
-    while len(data) >= at + 8:
-        name, size = struct.unpack_from("<4sI", data, at)
-        at += 8
-        if name == b"data":
-            if pcm is None:
-                raise UndecodableAudio("The wav header does not say what the samples are.")
-            return pcm, at
-        if name == b"fmt ":
-            if len(data) < at + 16:
-                return None
-            pcm = _read_format(*struct.unpack_from("<HHIIHH", data, at))
-        at += size + size % 2
-    return None
-
-
-def _read_format(tag: int, channels: int, rate_hz: int, _: int, __: int, bits: int) -> _PcmDecoder:
-    extensible = 0xFFFE
-    if tag not in (1, extensible) or bits != 16 or not 1 <= channels <= 8 or rate_hz not in RAW_RATES_HZ:
-        raise UndecodableAudio("A live wav stream must hold 16-bit PCM at 8 to 96 kHz.")
-    return _PcmDecoder(rate_hz, channels)
-
-
 class _CompressedDecoder:
-    """Runs ffmpeg in a thread of its own, which waits where a file would be read.
+    """Decodes in a process of the stream's own, which asks for more bytes when it has decoded those that it got.
 
-    ``feed`` hands bytes over and waits until the thread asks for more, so what it returns depends on the bytes
-    alone, and a client that sends faster than they are decoded waits.
+    So what a piece of the stream yields depends on the bytes alone, and a client that sends faster than they are
+    decoded waits.
     """
 
     def __init__(self, format: str) -> None:
         self._format = format
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop
-        self._settled = asyncio.Event()  # the thread waits for bytes, or has ended
-        self._condition = threading.Condition()
-        # Guarded by the condition:
-        self._bytes = bytearray()
-        self._ended = False
-        self._closed = False
-        # Written by the thread, read while it is settled:
-        self._chunks: list[Pcm] = []
-        self._failure: UndecodableAudio | None = None
-        self._finished = False
+        self._beginning = b""
+        self._decoder: Decoder | None = None
+        self._failure: ServiceError | None = None
 
-    async def feed(self, data: bytes) -> Pcm:
-        return await self._hand_over(data, is_last=False)
+    async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
+        if self._decoder is None:
+            data = self._beginning = self._beginning + data
+            if len(data) < _MAGIC_BYTES:
+                return
+        async for pcm in self._hand_over(Kind.DATA, data):
+            yield pcm
 
-    async def finish(self) -> Pcm:
-        if self._thread is None and not self._bytes:
-            return _NOTHING
-        return await self._hand_over(b"", is_last=True)
+    async def finish(self) -> AsyncIterator[Pcm]:
+        if self._decoder is None:
+            if not self._beginning:
+                return
+            async for pcm in self._hand_over(Kind.DATA, self._beginning):
+                yield pcm
+        async for pcm in self._hand_over(Kind.END):
+            yield pcm
 
     async def close(self) -> None:
-        with self._condition:
-            self._closed = self._ended = True
-            self._bytes.clear()
-            self._condition.notify()
-        if self._thread is not None:
-            await asyncio.shield(asyncio.to_thread(self._thread.join))
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None and (ending := decoders.release(decoder)) is not None:
+            await asyncio.shield(asyncio.wrap_future(ending))
 
-    async def _hand_over(self, data: bytes, *, is_last: bool) -> Pcm:
-        self._settled.clear()
-        with self._condition:
-            self._bytes += data
-            self._ended = self._ended or is_last
-            self._condition.notify()
-        if self._thread is None:
-            if len(self._bytes) < _MAGIC_BYTES and not is_last:
-                return _NOTHING
-            demuxer = self._demuxer()
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._run, args=(demuxer,), name="live-decode", daemon=True)
-            self._thread.start()
-        if self._finished:
-            self._settled.set()
-        await self._settled.wait()
-        chunks, self._chunks = self._chunks, []
+    async def _hand_over(self, kind: Kind, data: bytes = b"") -> AsyncIterator[Pcm]:
         if self._failure is not None:
             raise self._failure
-        return _joined(chunks)
+        try:
+            decoder = self._decoder or await self._begin()
+            answer, body = await decoder.ask(kind, data)
+            while answer == Kind.PCM:
+                yield np.frombuffer(body, np.int16)
+                answer, body = await decoder.receive()
+        except ServiceError as failure:
+            self._failure = failure
+            raise
+
+    async def _begin(self) -> Decoder:
+        wanted = {"demuxer": self._demuxer(), "formats": _UNNAMED.get(self._format, ())}
+        self._decoder = await decoders.take()
+        await self._decoder.ask(Kind.LIVE, wanted)
+        return self._decoder
 
     def _demuxer(self) -> str | None:
         for magic, demuxer in _DEMUXERS[self._format].items():
-            if self._bytes.startswith(magic):
+            if self._beginning.startswith(magic):
                 return demuxer
         if self._format not in _UNNAMED:
             raise UndecodableAudio(f"The stream is not {self._format}, as it was announced.")
         return None
-
-    def _run(self, demuxer: str | None) -> None:
-        try:
-            for chunk in decode_stream(self._read, demuxer, _UNNAMED.get(self._format, ())):
-                if self._closed:
-                    return
-                self._chunks.append(chunk)
-            if not self._ended:
-                self._failure = UndecodableAudio("The stream ended before the client ended it, or is corrupt.")
-        except UndecodableAudio as failure:
-            self._failure = failure
-        finally:
-            self._finished = True
-            self._settle()
-
-    def _read(self, size: int) -> bytes:
-        with self._condition:
-            if not self._bytes and not self._ended:
-                self._settle()
-                self._condition.wait_for(lambda: self._bytes or self._ended)
-            data = bytes(self._bytes[:size])
-            del self._bytes[:size]
-            return data
-
-    def _settle(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settled.set)
-
-
-def _joined(chunks: Iterator[Pcm] | list[Pcm]) -> Pcm:
-    chunks = [chunk for chunk in chunks if len(chunk)]
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate(chunks) if chunks else _NOTHING

@@ -11,7 +11,7 @@ from typing import IO, Generic, Protocol, TypeVar
 
 from starlette.requests import HTTPConnection, Request
 
-from service.admission import estimate_audio_s
+from service.audio.recording import Recording
 from service.domain import AudioSource, RawPcm, RecognitionOptions
 from service.intake.disconnect import unless_disconnected
 from service.intake.fetch import fetch_audio
@@ -62,9 +62,13 @@ async def admitted(
         serving.admission.check()
         with temporary_audio_file() as file:
             wanted, source = await receive(connection, serving.settings, file)
-            audio_s = await asyncio.to_thread(estimate_audio_s, source)
-            with serving.admission.admit(min(audio_s, serving.settings.max_audio_duration_sec)):
-                yield Job(wanted, serving.transcriber.start(source, wanted.options))
+            recording = Recording(source)
+            try:
+                audio_s = min(await recording.estimate_s(), serving.settings.max_audio_duration_sec)
+                with serving.admission.admit(audio_s) as place:
+                    yield Job(wanted, serving.transcriber.start(recording, wanted.options, place))
+            finally:
+                await recording.close()
 
 
 def audio_source(path: str, raw: RawPcm | None) -> AudioSource:

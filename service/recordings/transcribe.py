@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextvars
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,9 +20,10 @@ from typing import NamedTuple
 from runners.interface import Recognition
 from runners.languages import language_code
 from service import observability
-from service.audio.decode import decode
+from service.admission import Place
+from service.audio.recording import Recording
 from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RecognitionOptions, Segment, Transcript, join_words
+from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Segment, Transcript, join_words
 from service.inference import Runners
 from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 
 # Enough for the recogniser to find batch-mates within one file; a few seconds of PCM16 each.
 _UTTERANCES_IN_FLIGHT = 16
-_DECODERS = ThreadPoolExecutor(4, thread_name_prefix="decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,9 @@ class Transcriber:
         self._runners = runners
         self._limits = limits
 
-    def start(self, source: AudioSource, options: RecognitionOptions) -> Transcription:
-        """Returns a transcription that begins when it is iterated."""
-        return Transcription(self._runners, self._limits, source, options)
+    def start(self, recording: Recording, options: RecognitionOptions, place: Place | None = None) -> Transcription:
+        """Returns a transcription that begins when it is iterated, and corrects its ``place`` in the queue."""
+        return Transcription(self._runners, self._limits, recording, options, place)
 
 
 class _Found(NamedTuple):
@@ -75,10 +73,13 @@ class Transcription:
     Raises UndecodableAudio, AudioTooLarge, RecognitionFailed or NotReady. Closing the iteration stops all work.
     """
 
-    def __init__(self, runners: Runners, limits: Limits, source: AudioSource, options: RecognitionOptions) -> None:
+    def __init__(
+        self, runners: Runners, limits: Limits, recording: Recording, options: RecognitionOptions, place: Place | None
+    ) -> None:
         self._runners = runners
         self._limits = limits
-        self._source = source
+        self._recording = recording
+        self._place = place
         self._options = options
         self._model = options.model
         self._samples = 0
@@ -149,13 +150,18 @@ class Transcription:
             finder = UtteranceFinder(self._runners, self._model, options, limit_ms)
             async with aclosing(self._blocks()) as blocks:
                 async for pcm, is_last in blocks:
-                    self._samples += len(pcm)
+                    self._count(pcm, is_last=is_last)
                     for utterance in await finder.accept(pcm, is_last=is_last):
                         await self._in_flight.acquire()
                         self._found.put_nowait(_Found(utterance.span, self._start(utterance)))
                     self._found.put_nowait(finder.settled_ms)
         finally:
             self._found.put_nowait(None)
+
+    def _count(self, pcm: Pcm, *, is_last: bool) -> None:
+        self._samples += len(pcm)
+        if self._place is not None:
+            (self._place.set if is_last else self._place.grow_to)(self._samples / SAMPLE_RATE_HZ)
 
     def _start(self, utterance: Utterance) -> asyncio.Task[Recognition]:
         task = asyncio.create_task(self._understand(utterance))
@@ -182,30 +188,14 @@ class Transcription:
 
     async def _blocks(self) -> AsyncGenerator[tuple[Pcm, bool], None]:
         """(block, whether it is the last) of decoded audio."""
-        blocks = decode(self._source, max_duration_s=self._limits.max_duration_s)
-        loop = asyncio.get_running_loop()
-
-        def step() -> Pcm | None:
-            with observability.timed("decode"):
-                return next(blocks, None)
-
-        try:
+        async with aclosing(self._recording.blocks(self._limits.max_duration_s)) as blocks:
             held: Pcm | None = None
-            while True:
-                # with the context, for the request's id and its trace
-                decoding = loop.run_in_executor(_DECODERS, contextvars.copy_context().run, step)
-                try:
-                    block = await asyncio.shield(decoding)
-                except asyncio.CancelledError:
-                    await asyncio.wait([decoding])  # a generator can't be closed while it runs
-                    raise
+            async for block in blocks:
                 if held is not None:
-                    yield held, block is None
-                if block is None:
-                    return
+                    yield held, False
                 held = block
-        finally:
-            blocks.close()
+            if held is not None:
+                yield held, True
 
     async def _segment_groups(self) -> AsyncIterator[list[_Found]]:
         """The utterances of each segment, with their recognitions under way."""

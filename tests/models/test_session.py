@@ -18,6 +18,7 @@ import soundfile
 from runners.interface import VadBlock
 from scripts.demo import scenes
 from scripts.demo.speech import rms
+from service.audio import recording as recordings
 from service.domain import AudioSource, RecognitionOptions, join_words
 from service.errors import InvalidRequest, NotReady, RecognitionFailed, SentenceLost, ServiceError
 from service.inference import Runners
@@ -134,7 +135,8 @@ async def test_each_sentence_is_what_the_offline_pipeline_makes_of_it(tmp_path: 
     for sentence in ended(await hear(pcm)):
         path = tmp_path / "sentence.wav"
         soundfile.write(path, pcm[(sentence.begin_ms - 150) * 16 : (sentence.end_ms + 100) * 16], 16_000)
-        transcript = await transcriber.start(AudioSource(str(path)), RecognitionOptions(DEMO_MODEL)).finish()
+        recording = recordings.Recording(AudioSource(str(path)))
+        transcript = await transcriber.start(recording, RecognitionOptions(DEMO_MODEL)).finish()
         assert sentence.text == transcript.text
 
 

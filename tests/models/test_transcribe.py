@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from service.admission import AdmissionQueue
+from service.audio.recording import Recording
 from service.domain import AudioSource, RecognitionOptions, Transcript
 from service.errors import RecognitionFailed, UndecodableAudio
 from service.inference import Runners
@@ -23,7 +25,7 @@ def transcriber(max_segment_s: float = 90.0, runners: Runners | None = None) -> 
 
 
 async def transcribe(path: Path, options: RecognitionOptions = OPTIONS, max_segment_s: float = 90.0) -> Transcript:
-    return await transcriber(max_segment_s).start(AudioSource(str(path)), options).finish()
+    return await transcriber(max_segment_s).start(Recording(AudioSource(str(path))), options).finish()
 
 
 def write(path: Path, *parts: np.ndarray) -> Path:
@@ -107,10 +109,21 @@ async def test_without_speech_the_transcript_is_empty_and_its_duration_true(tmp_
 
 async def test_segments_arrive_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
     path = write(tmp_path / "long.wav", RECORDINGS["weather"].pcm, silence(600))
-    transcription = transcriber().start(AudioSource(str(path)), OPTIONS)
+    transcription = transcriber().start(Recording(AudioSource(str(path))), OPTIONS)
     async for _ in transcription:
         assert transcription.transcript.duration_s < 300
     assert transcription.transcript.duration_s > 600
+
+
+async def test_a_place_in_the_queue_becomes_what_the_recording_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", RECORDINGS["weather"].pcm, silence(60))
+    queue = AdmissionQueue(100)
+    with queue.admit(5) as place:
+        await transcriber().start(Recording(AudioSource(str(path))), OPTIONS, place).finish()
+        assert queue.audio_s == pytest.approx(60 + RECORDINGS["weather"].duration_s, abs=0.01)
+    with queue.admit(50) as place:
+        await transcriber().start(Recording(AudioSource(str(RECORDINGS["weather"].path))), OPTIONS, place).finish()
+        assert queue.audio_s == pytest.approx(RECORDINGS["weather"].duration_s, abs=0.01)
 
 
 async def test_many_at_once_get_what_each_gets_alone() -> None:
@@ -145,14 +158,17 @@ class FailingRecogniser(AsyncProxy):
 async def test_an_utterance_that_fails_once_is_recognised_the_second_time() -> None:
     runners = Runners(vad=AsyncProxy(runner_instances()[0]), paraformer=FailingRecogniser(1))
     transcript = (
-        await transcriber(runners=runners).start(AudioSource(str(RECORDINGS["weather"].path)), OPTIONS).finish()
+        await transcriber(runners=runners)
+        .start(Recording(AudioSource(str(RECORDINGS["weather"].path))), OPTIONS)
+        .finish()
     )
     assert transcript.text == "今天天气怎么样？"
 
 
 async def test_an_utterance_that_fails_twice_fails_the_request() -> None:
     runners = Runners(vad=AsyncProxy(runner_instances()[0]), paraformer=FailingRecogniser(1000))
-    transcription = transcriber(runners=runners).start(AudioSource(str(RECORDINGS["dialogue"].path)), OPTIONS)
+    recording = Recording(AudioSource(str(RECORDINGS["dialogue"].path)))
+    transcription = transcriber(runners=runners).start(recording, OPTIONS)
     with pytest.raises(RecognitionFailed):
         await transcription.finish()
 
@@ -160,7 +176,7 @@ async def test_an_utterance_that_fails_twice_fails_the_request() -> None:
 async def test_a_client_that_leaves_stops_the_work(tmp_path: Path) -> None:
     path = write(tmp_path / "long.wav", *[RECORDINGS["dialogue"].pcm] * 20)
     before = asyncio.all_tasks()
-    segments = aiter(transcriber(max_segment_s=10.0).start(AudioSource(str(path)), OPTIONS))
+    segments = aiter(transcriber(max_segment_s=10.0).start(Recording(AudioSource(str(path))), OPTIONS))
     await anext(segments)
     await segments.aclose()
     assert asyncio.all_tasks() == before

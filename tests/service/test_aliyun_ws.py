@@ -339,6 +339,15 @@ def test_one_session_too_many_is_refused_until_there_is_room(serve: Serve) -> No
             third.start()
 
 
+@pytest.mark.parametrize("format", ["pcm", "opus"])
+def test_a_session_is_no_longer_than_a_recording_may_be(serve: Serve, format: str) -> None:
+    ogg = encode(np.zeros(4 * 48_000), Encoding("ogg", "libopus", 48_000))
+    with connected(serve(max_audio_duration_sec=2)) as live:
+        live.start(format=format)
+        live.socket.send_bytes(bytes(4 * 32_000) if format == "pcm" else ogg)
+        assert "longer than the limit of 2 s" in live.fails(40000000)["status_text"]
+
+
 def test_while_models_load_a_start_is_refused(serve: Serve) -> None:
     with connected(serve(ready=False)) as live:
         live.direct("StartTranscription", {})

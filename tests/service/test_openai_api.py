@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from service.protocols.openai.transcriptions_response import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
 from tests.audio_files import Encoding, encode
+from tests.hostile_audio import constant_frames, distant_packets, endless_index
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, error_rate, noise, silence
 
@@ -235,6 +236,13 @@ def test_a_recording_beyond_the_longest_is_refused(serve: Serve) -> None:
     soundfile.write(bomb, silence(120.0), 16_000, format="FLAC")
     assert len(bomb.getvalue()) < 20_000
     assert_failure(post(serve(max_audio_duration_sec=60), bomb.getvalue()), 413, "audio_too_large")
+
+
+def test_small_files_that_ask_for_much_are_refused_and_the_service_goes_on(client: TestClient) -> None:
+    assert_failure(post(client, endless_index(40_000_000)), 415, "unsupported_audio")
+    assert_failure(post(client, constant_frames(40)), 413, "audio_too_large")
+    assert post(client, distant_packets(6, 3600)).json()["duration"] < 1
+    assert post(client).status_code == 200
 
 
 def test_a_file_beyond_the_limit_is_refused(serve: Serve) -> None:

@@ -1,14 +1,9 @@
 """How much audio is let in, and when to come back."""
 
-import io
-from pathlib import Path
-
 import pytest
 
-from service.admission import AdmissionQueue, estimate_audio_s
-from service.domain import AudioSource
-from service.errors import QueueFull, UndecodableAudio
-from tests.audio_files import Encoding, encode, tone
+from service.admission import AdmissionQueue
+from service.errors import QueueFull
 
 
 class Clock:
@@ -101,27 +96,33 @@ def test_retry_after_is_bounded(took_s: float, expected: int) -> None:
     assert raised.value.retry_after_s == expected
 
 
-def test_the_headers_duration_is_believed(tmp_path: Path) -> None:
-    path = tmp_path / "a.flac"
-    path.write_bytes(encode(tone(3, 16_000), Encoding("flac", "flac", 16_000)))
-    assert estimate_audio_s(AudioSource(str(path))) == pytest.approx(3, abs=0.1)
+def test_a_place_grows_with_what_is_decoded_even_where_there_is_no_room() -> None:
+    queue = AdmissionQueue(100)
+    with queue.admit(10) as place, queue.admit(80):
+        place.grow_to(5)
+        assert queue.audio_s == 90
+        place.grow_to(200)
+        assert (queue.audio_s, queue.requests) == (280, 2)
+        with pytest.raises(QueueFull):
+            queue.check()
+    assert (queue.audio_s, queue.requests) == (0, 0)
 
 
-def test_without_a_duration_the_size_decides(tmp_path: Path) -> None:
-    data = encode(tone(30, 16_000), Encoding("matroska", "libopus", 48_000))
-    path = tmp_path / "a.webm"
-    path.write_bytes(_without_duration(data))
-    assert estimate_audio_s(AudioSource(str(path))) == pytest.approx(len(data) / 2000, rel=0.01)
+def test_what_turns_out_shorter_gives_its_room_back() -> None:
+    queue = AdmissionQueue(100)
+    with queue.admit(100) as place:
+        place.set(20)
+        with queue.admit(80):
+            assert queue.audio_s == 100
+    assert (queue.audio_s, queue.requests) == (0, 0)
 
 
-def test_what_is_not_audio_is_found_out_here(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"no audio" * 100)
-    with pytest.raises(UndecodableAudio):
-        estimate_audio_s(AudioSource(str(path)))
-
-
-def _without_duration(matroska: bytes) -> bytes:
-    """The Duration element (id 0x4489) renamed to Void, as a live recorder leaves it out."""
-    at = matroska.index(b"\x44\x89\x88")
-    return io.BytesIO(matroska[:at] + b"\xec\x89" + b"\0" * 9 + matroska[at + 11 :]).getvalue()
+def test_the_rate_of_work_is_that_of_what_was_really_there() -> None:
+    clock = Clock()
+    queue = AdmissionQueue(100, clock)
+    with queue.admit(1) as place:
+        place.set(100)
+        clock.now_s = 50
+    with queue.admit(100), pytest.raises(QueueFull) as raised, queue.admit(40):
+        pass
+    assert raised.value.retry_after_s == 20

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from service.audio.decode import decode
+from service.audio.recording import Recording
 from service.domain import SAMPLE_RATE_HZ, AudioSource, KnownSpeaker, Pcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
 from service.intake.uploads import temporary_audio_file
@@ -17,16 +17,16 @@ _SHORTEST_S, _LONGEST_S = 2.0, 10.0
 _TOLERANCE_S = 0.3  # encoders pad, and cut at their own frames
 
 
-def known_speakers(references: Iterable[tuple[str, str]]) -> tuple[KnownSpeaker, ...]:
-    """Decodes each (name, data URL); blocks.
+async def known_speakers(references: Iterable[tuple[str, str]]) -> tuple[KnownSpeaker, ...]:
+    """Decodes each (name, data URL).
 
     Raises:
         InvalidRequest: not a base64 data URL, not audio, or not 2 to 10 s of it.
     """
-    return tuple(KnownSpeaker(name, _decoded(name, url)) for name, url in references)
+    return tuple([KnownSpeaker(name, await _decoded(name, url)) for name, url in references])
 
 
-def _decoded(name: str, url: str) -> Pcm:
+async def _decoded(name: str, url: str) -> Pcm:
     scheme, _, content = url.partition(",")
     if not (scheme.startswith("data:") and scheme.endswith(";base64")):
         raise _wrong(name, "must be a data URL: data:audio/wav;base64,…")
@@ -38,7 +38,8 @@ def _decoded(name: str, url: str) -> Pcm:
         file.write(data)
         file.flush()
         try:
-            pcm = np.concatenate(list(decode(AudioSource(file.name), max_duration_s=_LONGEST_S + _TOLERANCE_S)))
+            blocks = Recording(AudioSource(file.name)).blocks(_LONGEST_S + _TOLERANCE_S)
+            pcm = np.concatenate([block async for block in blocks])
         except AudioTooLarge:
             raise _wrong(name, f"is longer than {_LONGEST_S:.0f} s") from None
         except (UndecodableAudio, ValueError):  # nothing to concatenate

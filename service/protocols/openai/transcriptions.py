@@ -78,7 +78,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     if wanted.audio_address and form.file_bytes:
         raise InvalidRequest("Send either `file` or `audio_address`, not both.", param="audio_address")
     if wanted.options.diarization and wanted.speaker_references:
-        known = await asyncio.to_thread(known_speakers, wanted.speaker_references)
+        known = await known_speakers(wanted.speaker_references)
         diarization = replace(wanted.options.diarization, known_speakers=known)
         wanted = replace(wanted, options=replace(wanted.options, diarization=diarization))
     if wanted.audio_address:

@@ -16,7 +16,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service import observability
 from service.audio.stream import AudioStream
 from service.domain import SAMPLE_RATE_HZ, Pcm
-from service.errors import IdleTooLong, NotReady, QueueFull, ServiceError, SlowReader, UndecodableAudio
+from service.errors import (
+    AudioTooLarge,
+    IdleTooLong,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    SlowReader,
+    UndecodableAudio,
+)
 from service.failures import failure_of
 from service.live.events import Event, SentenceEnded, SessionFailed, moved
 from service.live.session import NearFieldFilter, Session, SessionOptions
@@ -148,11 +156,12 @@ class LiveSession:
     times and indexes count on.
     """
 
-    def __init__(self, begin: Callable[[], Session], audio: AudioStream, model: str) -> None:
+    def __init__(self, begin: Callable[[], Session], audio: AudioStream, model: str, max_duration_s: float) -> None:
         """Takes ``begin``, which begins a session."""
         self._begin = begin
         self._audio = audio
         self._model = model
+        self._max_samples = max_duration_s * SAMPLE_RATE_HZ
         self._begun: asyncio.Queue[tuple[Session, int] | None] = asyncio.Queue()  # with ms of audio before it
         self._untold: set[Session] = set()
         self._silenced: set[Session] = set()  # those that ended in a rest
@@ -171,10 +180,12 @@ class LiveSession:
 
         Raises:
             UndecodableAudio: the bytes are not what the client said they are.
+            AudioTooLarge: they are more audio than MAX_AUDIO_DURATION_SEC, or than bytes can hold.
         """
         view = memoryview(data)
         for start in range(0, len(data), _SLICE_BYTES):
-            await self._push(await self._audio.feed(bytes(view[start : start + _SLICE_BYTES])))
+            async for pcm in self._audio.feed(bytes(view[start : start + _SLICE_BYTES])):
+                await self._push(pcm)
 
     async def rest(self) -> None:
         """Ends the sentence that is open: the client is silent, and may go on later."""
@@ -188,13 +199,14 @@ class LiveSession:
         """Ends the audio: what has come is told to its end, then the iteration ends.
 
         Raises:
-            UndecodableAudio: as ``feed``; what could be decoded is told all the same.
+            UndecodableAudio, AudioTooLarge: as ``feed``; what could be decoded is told all the same.
         """
         if self._is_finished:
             return
         self._is_finished = True
         try:
-            await self._push(await self._audio.finish())
+            async for pcm in self._audio.finish():
+                await self._push(pcm)
         finally:
             await self.rest()
             self._begun.put_nowait(None)
@@ -235,7 +247,7 @@ class LiveSession:
                 await listening
             except ServiceError as failure:
                 reason = failure
-                with suppress(UndecodableAudio):
+                with suppress(UndecodableAudio, AudioTooLarge):
                     await self.finish()
 
         await converse(listen(), telling)
@@ -283,8 +295,9 @@ class LiveSession:
                 idle = IdleClock(idle_s)
 
     async def _push(self, pcm: Pcm) -> None:
-        if not len(pcm):
-            return
+        if self._samples + len(pcm) > self._max_samples:
+            limit_s = self._max_samples / SAMPLE_RATE_HZ
+            raise AudioTooLarge(f"The audio is longer than the limit of {limit_s:g} s.")
         self._session = self._session or self._hear()
         self._samples += len(pcm)
         await self._session.push(pcm)
@@ -316,7 +329,7 @@ async def live_session(
                 settings = serving.settings
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
                 live = LiveSession(
-                    lambda: Session(serving.runners, options, near_field), audio, options.recognition.model.id
+                    lambda: Session(serving.runners, options, near_field), audio, options.recognition.model.id, settings.max_audio_duration_sec
                 )
                 try:
                     yield live

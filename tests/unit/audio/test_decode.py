@@ -18,7 +18,8 @@ import soundfile
 import soxr
 
 from service.audio import decode as module
-from service.audio.decode import BLOCK_S, decode, probe
+from service.audio.decode import decode, probe
+from service.audio.samples import BLOCK_S
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RawPcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
 from tests.audio_files import Encoding, Signal, chirp, encode, giant_packets, pcm16, soundless_video, tone, wav16, write

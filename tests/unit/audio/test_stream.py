@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from service.audio.decode import decode
+from service.audio.decoders import decoders
 from service.audio.stream import AudioStream
 from service.domain import AudioSource, Pcm, RawPcm
-from service.errors import InvalidRequest, UndecodableAudio, UnsupportedSampleRate
+from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio, UnsupportedSampleRate
 from tests.audio_files import Encoding, chirp, encode, pcm16, wav16, write
+from tests.hostile_audio import constant_frames, distant_packets, endless_index
+from tests.processes import decoder_processes
 
 COMPRESSED = {
     "opus": encode(chirp(4, 48_000), Encoding("ogg", "libopus", 48_000, options={"page_duration": "200000"})),
@@ -28,13 +31,17 @@ FORMAT_OF = {"webm": "opus"}
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
+def no_process_left() -> Iterator[None]:
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name == "live-decode"]
+    assert len(decoder_processes()) == decoders.idle
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+async def heard(pcm: AsyncIterator[Pcm]) -> Pcm:
+    return np.concatenate([np.zeros(0, np.int16), *[piece async for piece in pcm]])
 
 
 def streamed(format: str, rate_hz: int, data: list[bytes]) -> list[Pcm]:
@@ -43,7 +50,7 @@ def streamed(format: str, rate_hz: int, data: list[bytes]) -> list[Pcm]:
     async def run() -> list[Pcm]:
         stream = AudioStream(format, rate_hz)
         try:
-            return [*[await stream.feed(piece) for piece in data], await stream.finish()]
+            return [await heard(pcm) for pcm in [*map(stream.feed, data), stream.finish()]]
         finally:
             await stream.close()
 
@@ -136,11 +143,21 @@ def test_a_recording_of_another_format_is_refused() -> None:
             streamed(format, 16_000, [COMPRESSED["mp3"]])
 
 
-def test_a_wav_that_is_not_16_bit_is_refused() -> None:
-    data = bytearray(wav16(chirp(1, 16_000)))
-    struct.pack_into("<H", data, 34, 8)
-    with pytest.raises(UndecodableAudio, match="16-bit"):
-        streamed("wav", 16_000, [bytes(data)])
+@pytest.mark.parametrize(
+    "codec", ["pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"]
+)
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_a_wav_of_other_samples_is_the_recording(tmp_path: Path, codec: str, size: int) -> None:
+    data = encode(chirp(1, 16_000), Encoding("wav", codec, 16_000, 2))
+    pcm = np.concatenate(streamed("wav", 16_000, pieces(data, size)))
+    np.testing.assert_array_equal(pcm, whole(tmp_path, data))
+    assert np.corrcoef(pcm.astype(float), chirp(1, 16_000))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ima_wav", "adpcm_ms"])
+def test_a_wav_of_what_are_no_plain_samples_is_refused(codec: str) -> None:
+    with pytest.raises(UndecodableAudio, match="A-law"):
+        streamed("wav", 16_000, [encode(chirp(1, 16_000), Encoding("wav", codec, 16_000))])
 
 
 @pytest.mark.parametrize("format", ["pcm", "wav", "opus", "mp3"])
@@ -149,26 +166,87 @@ def test_nothing_is_no_failure(format: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["opus", "mp3", "amr"])
-def test_a_stream_closed_in_the_middle_leaves_no_thread(name: str) -> None:
+def test_a_stream_closed_in_the_middle_leaves_no_process(name: str) -> None:
     async def run() -> None:
         stream = AudioStream(name, 16_000)
-        await stream.feed(COMPRESSED[name][:3000])
+        await heard(stream.feed(COMPRESSED[name][:3000]))
         await stream.close()
         await stream.close()
 
-    asyncio.run(asyncio.wait_for(run(), 10))  # the fixture looks for threads
+    asyncio.run(asyncio.wait_for(run(), 10))  # the fixture looks for processes
 
 
-def test_a_stream_closed_while_it_decodes_leaves_no_thread() -> None:
+def test_a_stream_closed_while_it_decodes_leaves_no_process() -> None:
     async def run() -> None:
         stream = AudioStream("opus", 16_000)
-        feeding = asyncio.ensure_future(stream.feed(COMPRESSED["opus"]))
-        await asyncio.sleep(0)
+        feeding = asyncio.ensure_future(heard(stream.feed(COMPRESSED["opus"])))
+        await asyncio.sleep(0.001)
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         await stream.close()
 
     asyncio.run(asyncio.wait_for(run(), 10))
+
+
+# Hostile streams
+
+
+def test_an_index_that_the_stream_did_not_pay_for_is_not_held() -> None:
+    before_mb = psutil.Process().memory_info().rss / 2**20
+    with pytest.raises(UndecodableAudio):
+        streamed("any", 16_000, pieces(endless_index(40_000_000), 100))
+    assert psutil.Process().memory_info().rss / 2**20 - before_mb < 5
+
+
+def test_hours_between_two_packets_are_no_hours_of_silence() -> None:
+    pcm = np.concatenate(streamed("opus", 16_000, [distant_packets(6, 3600)]))
+    assert 1000 < len(pcm) < 16_000
+
+
+def test_frames_of_nothing_are_not_minutes() -> None:
+    with pytest.raises(AudioTooLarge, match="bytes can hold"):
+        streamed("any", 16_000, pieces(constant_frames(40), 200))
+
+
+def test_what_little_becomes_much_comes_some_seconds_at_a_time() -> None:
+    silence = encode(np.zeros(1200 * 8000), Encoding("flac", "flac", 8000))
+
+    async def run() -> list[int]:
+        stream = AudioStream("any", 16_000)
+        try:
+            return [len(piece) async for piece in stream.feed(silence)]
+        finally:
+            await stream.close()
+
+    lengths = asyncio.run(asyncio.wait_for(run(), 20))
+    assert sum(lengths) > 1000 * 16_000
+    assert max(lengths) <= 32_000
+
+
+def test_a_decoder_that_dies_takes_one_stream_with_it() -> None:
+    parts = pieces(COMPRESSED["opus"], len(COMPRESSED["opus"]) // 2 + 1)
+
+    async def run() -> Pcm:
+        victim, neighbour = AudioStream("opus", 16_000), AudioStream("opus", 16_000)
+        try:
+            first = await heard(neighbour.feed(parts[0]))
+            others = {process.pid for process in decoder_processes()}
+            await heard(victim.feed(parts[0]))
+            for process in decoder_processes():
+                if process.pid not in others:
+                    process.kill()
+            for _ in range(2):
+                with pytest.raises(UndecodableAudio, match="failed over it"):
+                    await heard(victim.feed(parts[1]))
+            return np.concatenate([first, await heard(neighbour.feed(parts[1])), await heard(neighbour.finish())])
+        finally:
+            await victim.close()
+            await neighbour.close()
+
+    while decoders.idle:  # so that each stream gets a process of which nobody knew
+        decoders._end(decoders._idle.pop())
+    pcm = asyncio.run(asyncio.wait_for(run(), 20))
+    np.testing.assert_array_equal(pcm, np.concatenate(streamed("opus", 16_000, parts)))
 
 
 def test_what_can_never_be_decoded_is_refused_at_once() -> None:

@@ -1,0 +1,165 @@
+"""Reads audio that needs no decoder: headerless PCM, and WAV of plain samples, on disk or live."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.audio import g711
+from service.audio.samples import MAX_CHANNELS, RATES_HZ, Decoding, Frame
+from service.domain import AudioSource, RawPcm
+from service.errors import InvalidRequest, UndecodableAudio
+
+RAW_RATES_HZ = range(8_000, 96_001)
+MOST_HEADER_BYTES = 1 << 16
+_EXTENSIBLE = 0xFFFE
+_READ_BYTES = 1 << 17
+
+
+def open_plain(source: AudioSource) -> Decoding | None:
+    """Opens a recording that needs no decoder; returns None for any other.
+
+    Blocks on the disk.
+
+    Raises:
+        InvalidRequest: headerless PCM is described by an impossible rate or channel count.
+    """
+    path = Path(source.path)
+    size_bytes = path.stat().st_size
+    if source.raw is not None:
+        layout, start, end = _raw_layout(source.raw), 0, size_bytes
+    else:
+        with path.open("rb") as file:
+            start_bytes = file.read(MOST_HEADER_BYTES)
+        if start_bytes[:4] != b"RIFF" or start_bytes[8:12] != b"WAVE":
+            return None
+        header = read_header(start_bytes)
+        if header is None or header.layout is None:
+            return None
+        layout, start = header.layout, header.start
+        # A header that was written before its samples says that there are none, or as many as there can be.
+        end = min(size_bytes, start + header.size_bytes) if header.size_bytes else size_bytes
+    announced_s = (end - start) // layout.frame_bytes / layout.rate_hz
+    return Decoding(_frames(path, layout, start, end), announced_s or None)
+
+
+def _frames(path: Path, layout: Layout, start: int, end: int) -> Iterator[Frame]:
+    """Reads bytes ``start`` to ``end``; what comes after the last whole sample of all channels is dropped."""
+    step = max(1, _READ_BYTES // layout.frame_bytes) * layout.frame_bytes
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end and (data := file.read(min(end - start, step))):
+            start += len(data)
+            yield layout.read(data[: len(data) - len(data) % layout.frame_bytes])
+
+
+def _raw_layout(raw: RawPcm) -> Layout:
+    if raw.sample_rate_hz not in RAW_RATES_HZ:
+        raise InvalidRequest(
+            f"PCM at {raw.sample_rate_hz} Hz: the rate must be {RAW_RATES_HZ[0]} to {RAW_RATES_HZ[-1]} Hz.",
+            param="sample_rate",
+        )
+    if not 1 <= raw.channels <= MAX_CHANNELS:
+        raise InvalidRequest(f"PCM must have 1 to {MAX_CHANNELS} channels, not {raw.channels}.", param="channels")
+    return Layout(raw.sample_rate_hz, raw.channels)
+
+
+def _int24(data: bytes) -> NDArray[np.generic]:
+    padded = np.zeros((len(data) // 3, 4), np.uint8)
+    padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+    return padded.reshape(-1).view("<i4")
+
+
+# By the header's format tag and the bytes of a sample.
+_READERS: dict[tuple[int, int], Callable[[bytes], NDArray[np.generic]]] = {
+    (1, 1): lambda data: np.frombuffer(data, "u1"),
+    (1, 2): lambda data: np.frombuffer(data, "<i2"),
+    (1, 3): _int24,
+    (1, 4): lambda data: np.frombuffer(data, "<i4"),
+    (3, 4): lambda data: np.frombuffer(data, "<f4"),
+    (3, 8): lambda data: np.frombuffer(data, "<f8"),
+    (6, 1): lambda data: np.frombuffer(g711.pcm16(data, "a"), "<i2"),
+    (7, 1): lambda data: np.frombuffer(g711.pcm16(data, "mu"), "<i2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Says how plain samples lie in bytes, channels interleaved.
+
+    Attributes:
+        tag: The header's name of their kind: 1 integers, 3 floats, 6 A-law, 7 mu-law.
+        sample_bytes: Of one sample of one channel.
+    """
+
+    rate_hz: int
+    channels: int
+    tag: int = 1
+    sample_bytes: int = 2
+
+    @property
+    def frame_bytes(self) -> int:
+        """Counts the bytes of one sample of every channel."""
+        return self.channels * self.sample_bytes
+
+    def read(self, data: bytes) -> Frame:
+        """Reads whole samples of all channels."""
+        return Frame(self.rate_hz, self.channels, (_READERS[self.tag, self.sample_bytes](data),))
+
+
+class Header(NamedTuple):
+    """Holds what a WAV header says.
+
+    Attributes:
+        layout: None for anything but plain samples.
+        start: The byte at which the samples begin.
+        size_bytes: How many bytes of them there are; a header that was written before them does not know.
+    """
+
+    layout: Layout | None
+    start: int
+    size_bytes: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """Reads a header from the first bytes of a WAV; returns None while more of it must come.
+
+    Raises:
+        UndecodableAudio: this is no WAV.
+    """
+    if data[:4] != b"RIFF"[: len(data)] or data[8:12] != b"WAVE"[: max(0, len(data) - 8)]:
+        raise UndecodableAudio("The audio does not begin with a wav header (it was announced as wav).")
+    at = 12
+    layout: Layout | None = None
+    while len(data) >= at + 8:
+        name, size = struct.unpack_from("<4sI", data, at)
+        at += 8
+        if name == b"data":
+            return Header(layout, at, size)
+        if name == b"fmt ":
+            if len(data) < at + min(size, 26):
+                return None
+            layout = _layout(data[at : at + size])
+        at += size + size % 2
+    return None
+
+
+def _layout(chunk: bytes) -> Layout | None:
+    if len(chunk) < 16:
+        return None
+    tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        (tag,) = struct.unpack_from("<H", chunk, 24)
+    sample_bytes = (bits + 7) // 8
+    is_whole = block_bytes in (0, sample_bytes * channels)
+    if not is_whole or (tag, sample_bytes) not in _READERS:
+        return None
+    if rate_hz not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
+        return None
+    return Layout(rate_hz, channels, tag, sample_bytes)
