@@ -67,14 +67,17 @@ class Recording:
         if self._plain is not None:
             blocks = self._plain.blocks(max_duration_s)
             try:
-                while (block := await _in_thread(lambda: next(blocks, None))) is not None:
+                while True:
+                    with observability.timed("decode"):
+                        block = await _in_thread(lambda: next(blocks, None))
+                    if block is None:
+                        return
                     yield block
             finally:
                 blocks.close()
-            return
         decoder = self._decoder or await self._wait_for_decoder()
         try:
-            kind, body = await _ask(decoder, Kind.NEXT, {"max_duration_s": max_duration_s})
+            kind, body = await _next(decoder, {"max_duration_s": max_duration_s})
             while kind == Kind.PCM:
                 block = np.frombuffer(body, np.int16)
                 if len(block) < FULL_BLOCK:
@@ -83,7 +86,7 @@ class Recording:
                 yield block
                 if len(block) < FULL_BLOCK:
                     return
-                kind, body = await _ask(decoder, Kind.NEXT)
+                kind, body = await _next(decoder)
         finally:
             await self.close()
 
@@ -121,7 +124,8 @@ class Recording:
     async def _opened_decoder(self) -> Decoder:
         decoder = await decoders.take()
         try:
-            _, body = await _ask(decoder, Kind.OPEN, {"path": self._source.path})
+            async with decoders.working:
+                _, body = await decoder.ask(Kind.OPEN, {"path": self._source.path})
         except BaseException:
             decoders.release(decoder)
             raise
@@ -135,10 +139,10 @@ class Recording:
         return path.stat().st_size / (_PCM_BYTES_PER_S if is_pcm else _COMPRESSED_BYTES_PER_S)
 
 
-async def _ask(decoder: Decoder, kind: Kind, body: dict[str, Any] | None = None) -> tuple[Kind, bytes]:
-    async with decoders.working:
-        with observability.timed("decode"):
-            return await decoder.ask(kind, body or b"")
+async def _next(decoder: Decoder, wanted: dict[str, Any] | None = None) -> tuple[Kind, bytes]:
+    with observability.timed("decode"):
+        async with decoders.working:
+            return await decoder.ask(Kind.NEXT, wanted or b"")
 
 
 async def _let_go(decoder: Decoder) -> None:
@@ -150,11 +154,10 @@ async def _let_go(decoder: Decoder) -> None:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Calls in a thread, with the context, for the request's id and its trace."""
-    with observability.timed("decode"):
-        running = asyncio.get_running_loop().run_in_executor(_READERS, contextvars.copy_context().run, call)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])  # a generator can't be closed while it runs
-            raise
+    """Calls in a thread, with the context, for the request's id."""
+    running = asyncio.get_running_loop().run_in_executor(_READERS, contextvars.copy_context().run, call)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])  # a generator can't be closed while it runs
+        raise
