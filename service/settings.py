@@ -28,7 +28,7 @@ class Settings(RunnerSettings):
         validate_default=False,
     )
     max_audio_duration_sec: float = Field(
-        default=24 * 3600, gt=0, description="Longest recording, in seconds; protects against decompression bombs."
+        default=24 * 3600, gt=0, description="Longest recording, and longest audio of a live session, in seconds."
     )
     max_segment_sec: float = Field(default=90, ge=5, le=600, description="Longest segment of a transcript, in seconds.")
     max_queue_audio_sec: float = Field(
