@@ -22,10 +22,12 @@ from typing import BinaryIO, NoReturn
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
+from service.audio.mixing import weights_of
 from service.audio.plain import open_plain
 from service.audio.samples import Decoding, Frame, at_16k, mono_pieces
 from service.domain import AudioSource, Pcm
@@ -346,9 +348,13 @@ def _read_frame(frame: AudioFrame) -> Frame:
         dtype, planes, count = _SAMPLE_TYPES[name[:-1]], frame.planes[:channels], frame.samples
     else:
         dtype, planes, count = _SAMPLE_TYPES[name], frame.planes[:1], frame.samples * channels
-    return Frame(
-        frame.sample_rate, channels, tuple([np.frombuffer(memoryview(plane), dtype, count) for plane in planes])
-    )
+    samples = tuple([np.frombuffer(memoryview(plane), dtype, count) for plane in planes])
+    return Frame(frame.sample_rate, channels, samples, _weights(frame.layout.name) if channels > 2 else ())
+
+
+@cache
+def _weights(layout: str) -> tuple[float, ...]:
+    return weights_of([channel.name for channel in AudioLayout(layout).channels])
 
 
 @cache

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.audio import g711
+from service.audio.mixing import weights_of
 from service.audio.samples import MAX_CHANNELS, RATES_HZ, Decoding, Frame
 from service.domain import AudioSource, RawPcm
 from service.errors import InvalidRequest, UndecodableAudio
@@ -20,6 +21,9 @@ RAW_RATES_HZ = range(8_000, 96_001)
 MOST_HEADER_BYTES = 1 << 16
 _EXTENSIBLE = 0xFFFE
 _READ_BYTES = 1 << 17
+# The bits of a header's channel mask; and the masks of headers that have none.
+_SPEAKERS = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
+_USUAL_MASKS = {6: 0x3F, 8: 0x63F}
 
 
 def open_plain(source: AudioSource) -> Decoding | None:
@@ -96,12 +100,14 @@ class Layout:
     Attributes:
         tag: The header's name of their kind: 1 integers, 3 floats, 6 A-law, 7 mu-law.
         sample_bytes: Of one sample of one channel.
+        weights: How much of each channel the mix has; alike where there are none.
     """
 
     rate_hz: int
     channels: int
     tag: int = 1
     sample_bytes: int = 2
+    weights: tuple[float, ...] = ()
 
     @property
     def frame_bytes(self) -> int:
@@ -110,7 +116,8 @@ class Layout:
 
     def read(self, data: bytes) -> Frame:
         """Reads whole samples of all channels."""
-        return Frame(self.rate_hz, self.channels, (_READERS[self.tag, self.sample_bytes](data),))
+        samples = _READERS[self.tag, self.sample_bytes](data)
+        return Frame(self.rate_hz, self.channels, (samples,), self.weights)
 
 
 class Header(NamedTuple):
@@ -154,12 +161,15 @@ def _layout(chunk: bytes) -> Layout | None:
     if len(chunk) < 16:
         return None
     tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
+    mask = _USUAL_MASKS.get(channels, 0)
     if tag == _EXTENSIBLE and len(chunk) >= 26:
-        (tag,) = struct.unpack_from("<H", chunk, 24)
+        mask, tag = struct.unpack_from("<IH", chunk, 20)
     sample_bytes = (bits + 7) // 8
     is_whole = block_bytes in (0, sample_bytes * channels)
     if not is_whole or (tag, sample_bytes) not in _READERS:
         return None
     if rate_hz not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
         return None
-    return Layout(rate_hz, channels, tag, sample_bytes)
+    names = [name for bit, name in enumerate(_SPEAKERS) if mask >> bit & 1]
+    weights = weights_of(names) if len(names) == channels > 2 else ()
+    return Layout(rate_hz, channels, tag, sample_bytes, weights)

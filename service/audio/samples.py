@@ -1,4 +1,4 @@
-"""Makes decoded audio of any kind 16 kHz mono PCM16: the mean of the channels, resampled with soxr, in blocks."""
+"""Makes decoded audio of any kind 16 kHz mono PCM16: the mix of the channels, resampled with soxr, in blocks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from service.audio.mixing import Mixer
 from service.domain import SAMPLE_RATE_HZ, Pcm
 from service.errors import AudioTooLarge, UndecodableAudio
 
@@ -19,7 +20,6 @@ BLOCK_S = 10
 FULL_BLOCK = BLOCK_S * SAMPLE_RATE_HZ
 RATES_HZ = range(4_000, 768_001)
 MAX_CHANNELS = 64
-_SLICE_SAMPLES = 1 << 16
 _MOST_JOINED_SAMPLES = 1 << 20  # a second of many channels at a high rate is more than need be held at once
 
 
@@ -30,11 +30,13 @@ class Frame(NamedTuple):
         rate_hz: How many samples of each channel make a second.
         channels: How many there are.
         planes: One per channel, or a single one with the channels interleaved.
+        weights: How much of each channel the mix has; alike where there are none.
     """
 
     rate_hz: int
     channels: int
     planes: tuple[NDArray[np.generic], ...]
+    weights: tuple[float, ...] = ()
 
 
 class Piece(NamedTuple):
@@ -59,7 +61,7 @@ class Decoding:
     is_exact: bool = True
 
     def blocks(self, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
-        """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), channels averaged, once.
+        """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), channels mixed, once.
 
         Raises:
             UndecodableAudio: without audio, or mostly corrupt.
@@ -88,18 +90,20 @@ class Decoding:
 
 
 def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
-    """Yields the mean of the channels, ``least_s`` or more at a time: numpy costs as much for 26 ms as for a second.
+    """Yields the mix of the channels, ``least_s`` or more at a time: numpy costs as much for 26 ms as for a second.
 
     Raises:
         UndecodableAudio: a rate or a number of channels that can't be speech.
     """
-    for (rate_hz, channels, dtype), run in itertools.groupby(
-        frames, key=lambda frame: (frame.rate_hz, frame.channels, frame.planes[0].dtype)
+    for (rate_hz, channels, dtype, weights), run in itertools.groupby(
+        frames, key=lambda frame: (frame.rate_hz, frame.channels, frame.planes[0].dtype, frame.weights)
     ):
         if rate_hz not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
             raise UndecodableAudio(f"{channels} channels at {rate_hz} Hz can't be speech.")
+        mixer = Mixer(rate_hz, channels, dtype, weights)
         for planes in _joined(run, min(least_s * rate_hz * channels, _MOST_JOINED_SAMPLES)):
-            yield from (Piece(rate_hz, samples) for samples in _means(planes, channels, dtype))
+            yield from (Piece(rate_hz, samples) for samples in mixer.push(planes))
+        yield from (Piece(rate_hz, samples) for samples in mixer.flush())
 
 
 def _joined(frames: Iterable[Frame], least_samples: float) -> Iterator[list[NDArray[np.generic]]]:
@@ -114,28 +118,6 @@ def _joined(frames: Iterable[Frame], least_samples: float) -> Iterator[list[NDAr
             pending, held = [], 0
     if held:
         yield [np.concatenate(plane) for plane in zip(*pending, strict=True)]
-
-
-def _means(
-    planes: list[NDArray[np.generic]], channels: int, dtype: np.dtype[np.generic]
-) -> Iterator[Pcm | NDArray[np.float32]]:
-    """Yields the mean channel, in slices: a giant frame must not be multiplied in memory; mono PCM16 stays as it is."""
-    if dtype == np.int16 and channels == 1:
-        yield planes[0].astype(np.int16, copy=False)
-        return
-    split = planes if len(planes) == channels else [planes[0][channel::channels] for channel in range(channels)]
-    zero = 128.0 if dtype == np.uint8 else 0.0
-    full_scale = 1.0 if dtype.kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
-    for start in range(0, len(split[0]), _SLICE_SAMPLES):
-        # A float file may hold anything: what is no number, or no float32, is silent and the rest is clipped.
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = split[0][start : start + _SLICE_SAMPLES].astype(np.float32)
-            for channel in split[1:]:
-                total += channel[start : start + _SLICE_SAMPLES].astype(np.float32)
-            mean = (total - np.float32(zero * channels)) / np.float32(full_scale * channels)
-        if dtype.kind == "f":
-            mean = np.clip(np.nan_to_num(mean, copy=False, nan=0.0, posinf=0.0, neginf=0.0), -1, 1)
-        yield mean
 
 
 class Resampler:

