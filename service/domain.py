@@ -173,11 +173,13 @@ class AudioSource:
     Attributes:
         path: Where it lies.
         raw: How to read it, given only when the client named headerless PCM.
+        track: Which of several audio tracks is meant, from 1; None: the one that the file marks as its default.
         name: What the client calls the file; "" where it doesn't say.
     """
 
     path: str
     raw: RawPcm | None = None
+    track: int | None = None
     name: str = field(default="", compare=False)
 
 

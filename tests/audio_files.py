@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -95,20 +97,63 @@ def giant_packets(size_bytes: int) -> bytes:
     return target.getvalue()
 
 
-def _add_video(container: OutputContainer) -> VideoStream:
-    video = container.add_stream("mpeg4", rate=5)
+def two_tracks(container_name: str, codec: str, *, default: int) -> bytes:
+    """Two seconds of 440 Hz on the first audio track, of 880 Hz on the second; one of them is marked as default."""
+    target = io.BytesIO()
+    with av.open(target, "w", format=container_name) as container:
+        streams = [container.add_stream(codec, rate=48_000, layout="mono") for _ in range(2)]
+        for number, stream in enumerate(streams, 1):
+            stream.disposition = Disposition.default if number == default else 0
+        for number, stream in enumerate(streams, 1):
+            signal = tone(2, 48_000, frequency_hz=440.0 * number)
+            frame = av.AudioFrame.from_ndarray(signal.astype(np.float32)[None], format="flt", layout="mono")
+            frame.sample_rate, frame.pts = 48_000, 0
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    return target.getvalue()
+
+
+def with_gap(container_name: str, codec: str, *, late_s: float, gap_s: float) -> bytes:
+    """A video whose sound starts late: a second of a tone, a gap in which there are no packets, another second."""
+    rate_hz = 48_000
+    target = io.BytesIO()
+    sound: list[av.Packet] = []
+    with av.open(target, "w", format=container_name) as container:
+        video = _add_video(container, "mpeg1video" if container_name == "vob" else "mpeg4")
+        audio = container.add_stream(codec, rate=rate_hz, layout="mono")
+        signal = tone(2, rate_hz)
+        frame = av.AudioFrame.from_ndarray(signal.astype(np.float32)[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts = rate_hz, 0
+        for packet in [*audio.encode(frame), *audio.encode(None)]:
+            if packet.pts is not None and packet.time_base is not None:
+                at_s = float(packet.pts * packet.time_base)
+                shift = round((late_s + (gap_s if at_s >= 1 else 0)) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, (packet.dts or 0) + shift
+                sound.append(packet)
+        pictures = list(_pictures(video, 30 if container_name != "vob" else 150))
+        for packet in sorted([*sound, *pictures], key=lambda p: float((p.dts or 0) * (p.time_base or 1))):
+            container.mux(packet)
+    return target.getvalue()
+
+
+def _add_video(container: OutputContainer, codec: str = "mpeg4") -> VideoStream:
+    video = container.add_stream(codec, rate=25 if codec == "mpeg1video" else 5)
     video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
     return video
 
 
 def _add_pictures(container: OutputContainer, video: VideoStream, count: int) -> None:
+    for packet in _pictures(video, count):
+        container.mux(packet)
+
+
+def _pictures(video: VideoStream, count: int) -> Iterator[av.Packet]:
     for index in range(count):
         picture = av.VideoFrame(32, 32, "yuv420p")
         for plane in picture.planes:
             plane.update(bytes(plane.buffer_size))
-        picture.pts, picture.time_base = index, Fraction(1, 5)
-        container.mux(video.encode(picture))
-    container.mux(video.encode(None))
+        picture.pts, picture.time_base = index, 1 / Fraction(video.codec_context.framerate or 5)
+        yield from video.encode(picture)
+    yield from video.encode(None)
 
 
 def write(path: Path, data: bytes) -> str:

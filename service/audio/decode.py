@@ -25,13 +25,13 @@ from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from service.audio.mixing import weights_of
 from service.audio.plain import open_plain
 from service.audio.samples import Decoding, Frame, at_16k, mono_pieces
 from service.domain import AudioSource, Pcm
-from service.errors import AudioTooLarge, UndecodableAudio
+from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
 
 # Only formats that a file can prove itself to be: headerless PCM, playlists (hls, concat, dash), text and
 # images are absent, so neither random bytes nor a file that names other files is ever "audio".
@@ -57,31 +57,40 @@ _UNPAID_S = 60.0
 _MOST_CONCEALED_S = 1.0
 _TRIED_PACKETS = 50
 # Timestamps jitter and drift, so only gaps beyond that are filled; longer than the last they are broken.
-_TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
+_TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "mpegts", "mpeg")
 _LEAST_LATE_START_S = 0.01
 _LEAST_GAP_S = 0.3
 _MOST_GAP_S = 3600.0
+# A few bytes at the end of a file are tags.
+_LEAST_LEFT_OVER = 4096
+# An mp3 that says how long it is does so in a frame that holds one of these, after its titles.
+_MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Decoding]:
+def opened(path: str, track: int | None = None) -> Iterator[Decoding]:
     """Opens a recording of any format but headerless PCM for the length of the block.
 
     A recording that is cut off yields what there is; a corrupt packet that decoding survives becomes silence of its
-    length, and so does a late start or a gap on the timeline of a video or WebM recording.
+    length, and so does a late start or a gap on the timeline of a video or WebM recording. Such things are noted.
 
     Raises:
         UndecodableAudio: not audio, or without audio.
+        InvalidRequest: there is no ``track`` of that number.
     """
     size_bytes = Path(path).stat().st_size
     if not size_bytes:
         raise UndecodableAudio("The file is empty.")
     options = {"max_size": "8192"}  # wav: fewer, larger packets; measured fastest
-    with Path(path).open("rb", buffering=0) as file, _opened(_BoundedFile(file), options) as found:
-        announced_s = found.announced_s(size_bytes)
-        yield Decoding(_decoded(found, lambda: size_bytes), announced_s, is_exact=not found.is_bare_stream)
+    with Path(path).open("rb", buffering=0) as file:
+        says_length = _says_length(file)
+        with _opened(_BoundedFile(file), options, track=track) as found:
+            notes = [*found.notes]
+            announced_s = found.announced_s(size_bytes)
+            is_exact = says_length if found.is_bare_stream else found.is_sole or bool(found.stream.duration)
+            yield Decoding(_decoded(found, lambda: size_bytes, notes), announced_s, is_exact=is_exact, notes=notes)
 
 
 def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
@@ -93,7 +102,7 @@ def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generato
         UndecodableAudio, AudioTooLarge, InvalidRequest: as ``open_plain``, ``opened`` and ``Decoding.blocks``.
     """
     plain = open_plain(source)
-    with nullcontext(plain) if plain else opened(source.path) as decoding:
+    with nullcontext(plain) if plain else opened(source.path, source.track) as decoding:
         yield from decoding.blocks(max_duration_s)
 
 
@@ -104,16 +113,18 @@ def probe(source: AudioSource) -> float | None:
         UndecodableAudio, InvalidRequest: as ``open_plain`` and ``opened``.
     """
     plain = open_plain(source)
-    with nullcontext(plain) if plain else opened(source.path) as decoding:
+    with nullcontext(plain) if plain else opened(source.path, source.track) as decoding:
         return decoding.announced_s
 
 
-def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Sequence[str] = ()) -> Iterator[Pcm]:
+def decode_stream(
+    read: Callable[[int], bytes], demuxer: str | None, formats: Sequence[str], notes: list[str]
+) -> Iterator[Pcm]:
     """Yields a live stream as its bytes come, without waiting for more than it takes.
 
     It blocks in ``read``, which gives up to so many bytes, and none at the end. ``demuxer`` is ffmpeg's name for the
     stream's format; where it is None the bytes must prove themselves to be one of ``formats`` (none: all that are
-    known).
+    known). What is noticed is added to ``notes``, at the end.
 
     Raises:
         UndecodableAudio: not audio, or mostly corrupt.
@@ -124,7 +135,7 @@ def decode_stream(read: Callable[[int], bytes], demuxer: str | None, formats: Se
     total = 0
     stream = _BoundedStream(read, _LIVE_HEADER_BYTES, _LIVE_PACKET_BYTES)
     with _opened(stream, options, demuxer=demuxer, formats=formats or _FORMATS) as found:
-        for chunk in at_16k(mono_pieces(_decoded(found, lambda: stream.read_bytes), least_s=0)):
+        for chunk in at_16k(mono_pieces(_decoded(found, lambda: stream.read_bytes, notes), least_s=0)):
             total += len(chunk)
             yield chunk
     if not total:
@@ -144,6 +155,11 @@ class _BoundedStream:
     def allow_packet(self) -> None:
         self._left_bytes = self._packet_bytes
 
+    @property
+    def left_bytes(self) -> int:
+        """Counts what was not looked at."""
+        return 0
+
     def read(self, size: int) -> bytes:
         self.exhausted = self.exhausted or self._left_bytes <= 0
         if self.exhausted:
@@ -160,6 +176,16 @@ class _BoundedFile(_BoundedStream):
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file.read, _HEADER_BYTES, _PACKET_BYTES)
         self._file = file
+        self._furthest = 0
+
+    @property
+    def left_bytes(self) -> int:
+        return os.fstat(self._file.fileno()).st_size - self._furthest
+
+    def read(self, size: int) -> bytes:
+        data = super().read(size)
+        self._furthest = max(self._furthest, self._file.tell())
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
@@ -173,7 +199,7 @@ class _BoundedFile(_BoundedStream):
 
 @dataclass(frozen=True)
 class _Opened:
-    """Holds an open container with its first audio stream."""
+    """Holds an open container with the audio stream that is to be decoded."""
 
     file: _BoundedStream
     container: InputContainer
@@ -182,6 +208,20 @@ class _Opened:
     @property
     def is_bare_stream(self) -> bool:
         return self.container.format.name in _STREAM_FORMATS
+
+    @property
+    def is_sole(self) -> bool:
+        return len(self.container.streams) == 1
+
+    @property
+    def notes(self) -> list[str]:
+        tracks = self.container.streams.audio
+        if len(tracks) == 1:
+            return []
+        number = tracks.index(self.stream) + 1
+        return [
+            f"The recording has {len(tracks)} audio tracks; track {number} was transcribed (`audio_track` chooses one)."
+        ]
 
     def announced_s(self, size_bytes: int) -> float | None:
         """Returns the header's duration, unless this few bytes can't hold it."""
@@ -198,7 +238,12 @@ class _Opened:
 
 @contextmanager
 def _opened(
-    file: _BoundedStream, options: dict[str, str], *, demuxer: str | None = None, formats: Sequence[str] = _FORMATS
+    file: _BoundedStream,
+    options: dict[str, str],
+    *,
+    demuxer: str | None = None,
+    formats: Sequence[str] = _FORMATS,
+    track: int | None = None,
 ) -> Iterator[_Opened]:
     limits = {
         "format_whitelist": ",".join(formats),
@@ -224,7 +269,7 @@ def _opened(
             raise UndecodableAudio(
                 "The file is a video without sound." if container.streams.video else "The file holds no audio."
             )
-        stream = container.streams.audio[0]
+        stream = _chosen(container.streams.audio, track)
         if stream.codec_context is None:
             raise UndecodableAudio(f"The file's audio codec is not supported; send {_KNOWN}.")
         for other in container.streams:
@@ -234,8 +279,38 @@ def _opened(
         yield _Opened(file, container, stream)
 
 
-def _decoded(opened: _Opened, paid_bytes: Callable[[], int]) -> Iterator[Frame]:
-    """Yields the frames of an opened container, silence where sound is missing; ``paid_bytes`` tells what has come."""
+def _says_length(file: BinaryIO) -> bool:
+    """Tells whether an mp3 says how long it is, so that nothing needs to be guessed from its size."""
+    head = file.read(10)
+    # The size of an ID3 tag has seven bits a byte.
+    tag_bytes = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)) if _is_id3(head) else 0
+    file.seek(tag_bytes)
+    frame = file.read(512)
+    file.seek(0)
+    return any(name in frame for name in _MP3_LENGTHS)
+
+
+def _is_id3(head: bytes) -> bool:
+    return head[:3] == b"ID3" and len(head) == 10
+
+
+def _chosen(tracks: Sequence[AudioStream], number: int | None) -> AudioStream:
+    """Returns the track of that number, from 1; else the default, else the first, of those that can be decoded."""
+    if number is not None:
+        if not 1 <= number <= len(tracks):
+            raise InvalidRequest(
+                f"The recording has {len(tracks)} audio tracks, no track {number}.", param="audio_track"
+            )
+        return tracks[number - 1]
+    usable = [track for track in tracks if track.codec_context is not None] or list(tracks)
+    return next((track for track in usable if track.disposition & Disposition.default), usable[0])
+
+
+def _decoded(opened: _Opened, paid_bytes: Callable[[], int], notes: list[str]) -> Iterator[Frame]:
+    """Yields the frames of an opened container, silence where sound is missing.
+
+    ``paid_bytes`` tells what has come; what was noticed is added to ``notes`` at the end.
+    """
     decoded = failed = 0
     lost_s = 0.0
     clock = _Clock(opened)
@@ -264,7 +339,7 @@ def _decoded(opened: _Opened, paid_bytes: Callable[[], int]) -> Iterator[Frame]:
                 yield from meter.counted([read])
     except av.FFmpegError as error:
         _check_memory(error)
-        _log.info("Audio ends early: %s", error.strerror)
+        notes.append(f"After {meter.counted_s:.1f} s the recording is corrupt; what may follow was not transcribed.")
     except IndexError:
         # PyAV 18 stumbles at the very end over streams that a corrupt MPEG-TS or FLV announced on the way.
         _log.info("Audio ends among streams that the header did not announce")
@@ -273,7 +348,14 @@ def _decoded(opened: _Opened, paid_bytes: Callable[[], int]) -> Iterator[Frame]:
     if failed > decoded:
         raise UndecodableAudio("The file looks like audio, but most of it is corrupt.")
     if failed:
-        _log.info("Corrupt audio packets: %d of %d", failed, failed + decoded)
+        notes.append(f"Corrupt audio packets: {failed} of {failed + decoded}; there is silence in their place.")
+    if clock.skipped_s:
+        notes.append(
+            f"Pauses of {clock.skipped_s:.0f} s on the recording's timeline were left out: later times are early."
+        )
+    left_bytes = opened.file.left_bytes
+    if opened.is_sole and left_bytes > _LEAST_LEFT_OVER:
+        notes.append(f"The last {left_bytes} bytes of the recording are no audio that can be read with the rest.")
 
 
 class _Meter:
@@ -281,12 +363,12 @@ class _Meter:
 
     def __init__(self, paid_bytes: Callable[[], int]) -> None:
         self._paid_bytes = paid_bytes
-        self._counted_s = 0.0
+        self.counted_s = 0.0
 
     @property
     def left_s(self) -> float:
         """Tells how much more there may be."""
-        return _UNPAID_S + self._paid_bytes() / _LEAST_BYTES_PER_S - self._counted_s
+        return _UNPAID_S + self._paid_bytes() / _LEAST_BYTES_PER_S - self.counted_s
 
     def counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Passes frames on, until they are too many.
@@ -296,7 +378,7 @@ class _Meter:
         """
         for frame in frames:
             samples = len(frame.planes[0]) * len(frame.planes) // frame.channels
-            self._counted_s += samples / max(frame.rate_hz, 1)
+            self.counted_s += samples / max(frame.rate_hz, 1)
             if self.left_s < 0:
                 raise AudioTooLarge(
                     f"The audio is far longer than its {self._paid_bytes()} bytes can hold: "
@@ -319,13 +401,17 @@ class _Clock:
         is_timed = opened.container.format.name in _TIMED_FORMATS
         self._at_s = start / av.time_base if is_timed and start is not None else None
         self._least_s = _LEAST_LATE_START_S
+        self.skipped_s = 0.0
 
     def missing_s(self, frame: AudioFrame, most_s: float) -> float:
         """Returns the seconds of silence that belong before the frame; above ``most_s`` the timeline is broken."""
         if self._at_s is None or frame.time is None:
             return 0.0
         gap_s = frame.time - self._at_s
-        missing_s = gap_s if self._least_s <= gap_s <= min(_MOST_GAP_S, most_s) else 0.0
+        missing_s = gap_s if self._least_s <= gap_s else 0.0
+        if missing_s > min(_MOST_GAP_S, most_s):
+            self.skipped_s += missing_s
+            missing_s = 0.0
         self._at_s = max(self._at_s, frame.time) + frame.samples / max(frame.sample_rate, 1)
         self._least_s = _LEAST_GAP_S
         return missing_s

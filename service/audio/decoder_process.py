@@ -132,6 +132,7 @@ class _Decoder:
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
         self._own_bytes = _mapped_bytes()
+        self._notes: list[str] = []
 
     def work(self) -> None:
         """Does one job after the other, until there are none or this process has kept too much of one."""
@@ -140,6 +141,7 @@ class _Decoder:
             kind, body = self._channel.receive()
             wanted = json.loads(body)
             failure: ServiceError | None = None
+            self._notes = []
             try:
                 if kind == Kind.OPEN:
                     self._decode_recording(wanted)
@@ -152,14 +154,15 @@ class _Decoder:
                 failure = UndecodableAudio("Decoding the audio takes more memory than audio of its size can need.")
             is_spent = is_spent or _mapped_bytes() - self._own_bytes > _KEPT_BYTES
             if failure is None:
-                self._channel.send(Kind.DONE, {"is_spent": is_spent})
+                self._channel.send(Kind.DONE, {"is_spent": is_spent, "notes": self._notes})
             else:
                 told = {"error": type(failure).__name__, "message": failure.message, "param": failure.param}
                 self._channel.send(Kind.FAILED, {**told, "is_spent": is_spent})
 
     def _decode_recording(self, wanted: dict[str, Any]) -> None:
         _limit_memory(os.stat(wanted["path"]).st_size)
-        with opened(wanted["path"]) as decoding:
+        with opened(wanted["path"], wanted["track"]) as decoding:
+            self._notes = decoding.notes
             self._channel.send(Kind.OPENED, {"announced_s": decoding.announced_s})
             kind, body = self._channel.receive()
             if kind == Kind.CLOSE:
@@ -175,7 +178,7 @@ class _Decoder:
     def _decode_live(self, wanted: dict[str, Any]) -> None:
         _limit_memory(0)
         incoming = _Incoming(self._channel)
-        for chunk in decode_stream(incoming.read, wanted["demuxer"], wanted["formats"]):
+        for chunk in decode_stream(incoming.read, wanted["demuxer"], wanted["formats"], self._notes):
             incoming.outgoing.append(chunk)
             if sum(map(len, incoming.outgoing)) >= _LEAST_SENT_BYTES:
                 incoming.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,9 @@ RAW_RATES_HZ = range(8_000, 96_001)
 MOST_HEADER_BYTES = 1 << 16
 _EXTENSIBLE = 0xFFFE
 _READ_BYTES = 1 << 17
+_MOST_CHUNKS = 1000
+_UNKNOWN_BYTES = 0x7FFF_0000
+_LEAST_LEFT_OVER = 4096  # a few bytes more are tags
 # The bits of a header's channel mask; and the masks of headers that have none.
 _SPEAKERS = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
 _USUAL_MASKS = {6: 0x3F, 8: 0x63F}
@@ -36,31 +39,67 @@ def open_plain(source: AudioSource) -> Decoding | None:
     """
     path = Path(source.path)
     size_bytes = path.stat().st_size
-    if source.raw is not None:
-        layout, start, end = _raw_layout(source.raw), 0, size_bytes
-    else:
-        with path.open("rb") as file:
-            start_bytes = file.read(MOST_HEADER_BYTES)
-        if start_bytes[:4] != b"RIFF" or start_bytes[8:12] != b"WAVE":
-            return None
-        header = read_header(start_bytes)
-        if header is None or header.layout is None:
-            return None
-        layout, start = header.layout, header.start
-        # A header that was written before its samples says that there are none, or as many as there can be.
-        end = min(size_bytes, start + header.size_bytes) if header.size_bytes else size_bytes
-    announced_s = (end - start) // layout.frame_bytes / layout.rate_hz
-    return Decoding(_frames(path, layout, start, end), announced_s or None)
+    if source.raw is None:
+        return _open_wav(path, size_bytes)
+    stretch = _Stretch(_raw_layout(source.raw), 0, size_bytes)
+    return Decoding(_frames(path, [stretch]), stretch.duration_s or None)
 
 
-def _frames(path: Path, layout: Layout, start: int, end: int) -> Iterator[Frame]:
-    """Reads bytes ``start`` to ``end``; what comes after the last whole sample of all channels is dropped."""
-    step = max(1, _READ_BYTES // layout.frame_bytes) * layout.frame_bytes
+class _Stretch(NamedTuple):
+    """Says where samples of one kind lie in a file."""
+
+    layout: Layout
+    start: int
+    end: int
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end - self.start) // self.layout.frame_bytes / self.layout.rate_hz
+
+
+def _open_wav(path: Path, size_bytes: int) -> Decoding | None:
+    """Opens a WAV of plain samples with those that were joined to it; returns None for any other file."""
+    stretches: list[_Stretch] = []
+    notes = []
+    at = 0
     with path.open("rb") as file:
-        file.seek(start)
-        while start < end and (data := file.read(min(end - start, step))):
-            start += len(data)
-            yield layout.read(data[: len(data) - len(data) % layout.frame_bytes])
+        for _ in range(_MOST_CHUNKS):
+            file.seek(at)
+            head = file.read(12)
+            if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+                header = read_header(head + file.read(MOST_HEADER_BYTES - len(head)))
+                if header is None or header.layout is None:
+                    break
+                start, announced = at + header.start, header.size_bytes
+                # A header that was written before its samples says that there are none, or as many as there can be.
+                end = min(size_bytes, start + announced) if announced else size_bytes
+                stretches.append(_Stretch(header.layout, start, end))
+                if end - start < announced < _UNKNOWN_BYTES:
+                    announced_s = announced / header.layout.frame_bytes / header.layout.rate_hz
+                    notes.append(f"The recording was cut off: its header announces {announced_s:.1f} s.")
+                at = end + announced % 2
+            elif stretches and len(head) > 8 and head[:4].isalnum():  # tags
+                size = int.from_bytes(head[4:8], "little")
+                at += 8 + size + size % 2
+            else:
+                break
+    if not stretches:
+        return None
+    if size_bytes - at > _LEAST_LEFT_OVER:
+        notes.append(f"The last {size_bytes - at} bytes of the recording are no audio that can be read with the rest.")
+    duration_s = sum(stretch.duration_s for stretch in stretches)
+    return Decoding(_frames(path, stretches), duration_s or None, notes=notes)
+
+
+def _frames(path: Path, stretches: Sequence[_Stretch]) -> Iterator[Frame]:
+    """Reads one stretch after the other; bytes after the last whole sample of all channels are dropped."""
+    with path.open("rb") as file:
+        for layout, start, end in stretches:
+            step = max(1, _READ_BYTES // layout.frame_bytes) * layout.frame_bytes
+            file.seek(start)
+            while start < end and (data := file.read(min(end - start, step))):
+                start += len(data)
+                yield layout.read(data[: len(data) - len(data) % layout.frame_bytes])
 
 
 def _raw_layout(raw: RawPcm) -> Layout:

@@ -36,9 +36,13 @@ class Recording:
     """Decodes one recording, once.
 
     Close it in the end, unless its ``blocks`` have been iterated.
+
+    Attributes:
+        warnings: What the client should know of it, once all of it has been decoded.
     """
 
     def __init__(self, source: AudioSource) -> None:
+        self.warnings: tuple[str, ...] = ()
         self._source = source
         self._is_open = False
         self._announced_s: float | None = None
@@ -71,6 +75,7 @@ class Recording:
                     with observability.timed("decode"):
                         block = await _in_thread(lambda: next(blocks, None))
                     if block is None:
+                        self.warnings = tuple(self._plain.notes)
                         return
                     yield block
             finally:
@@ -81,12 +86,14 @@ class Recording:
             while kind == Kind.PCM:
                 block = np.frombuffer(body, np.int16)
                 if len(block) < FULL_BLOCK:
-                    await decoder.receive()
+                    _, body = await decoder.receive()
                     await self.close()  # others can use it while this block is being worked on
-                yield block
-                if len(block) < FULL_BLOCK:
+                    self.warnings = tuple(json.loads(body)["notes"])
+                    yield block
                     return
+                yield block
                 kind, body = await _next(decoder)
+            self.warnings = tuple(json.loads(body)["notes"])
         finally:
             await self.close()
 
@@ -125,7 +132,7 @@ class Recording:
         decoder = await decoders.take()
         try:
             async with decoders.working:
-                _, body = await decoder.ask(Kind.OPEN, {"path": self._source.path})
+                _, body = await decoder.ask(Kind.OPEN, {"path": self._source.path, "track": self._source.track})
         except BaseException:
             decoders.release(decoder)
             raise

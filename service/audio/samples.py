@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ BLOCK_S = 10
 FULL_BLOCK = BLOCK_S * SAMPLE_RATE_HZ
 RATES_HZ = range(4_000, 768_001)
 MAX_CHANNELS = 64
+# What is missing at the end without being worth a word.
+_LEAST_CUT_OFF_S = 0.5
+_LEAST_CUT_OFF = 0.02
 _MOST_JOINED_SAMPLES = 1 << 20  # a second of many channels at a high rate is more than need be held at once
 
 
@@ -53,12 +56,14 @@ class Decoding:
     Attributes:
         frames: All of it, once, in order.
         announced_s: How long its header says it is; None where it says nothing credible.
-        is_exact: Whether no more can come than was announced.
+        is_exact: Whether that is no guess.
+        notes: What was noticed that the client should know; complete once all has been decoded.
     """
 
     frames: Iterator[Frame]
     announced_s: float | None
     is_exact: bool = True
+    notes: list[str] = field(default_factory=list)
 
     def blocks(self, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
         """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), channels mixed, once.
@@ -87,6 +92,15 @@ class Decoding:
             yield np.concatenate(pending)
         if not total:
             raise UndecodableAudio("The file holds no audio samples.")
+        if self.is_exact and self.announced_s is not None:
+            self._compare(total / SAMPLE_RATE_HZ, self.announced_s)
+
+    def _compare(self, duration_s: float, announced_s: float) -> None:
+        """Notes that there is less than was announced."""
+        if announced_s - duration_s > max(_LEAST_CUT_OFF_S, _LEAST_CUT_OFF * announced_s):
+            self.notes.append(
+                f"The recording was cut off: its header announces {announced_s:.1f} s, there are {duration_s:.1f} s."
+            )
 
 
 def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:

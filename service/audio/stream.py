@@ -54,7 +54,7 @@ class AudioStream:
                     f"PCM must have {RAW_RATES_HZ[0]} to {RAW_RATES_HZ[-1]} Hz, not {sample_rate_hz}.",
                     param="sample_rate",
                 )
-            self._decoder = _PlainDecoder(Layout(sample_rate_hz, channels=1))
+            self._decoder = _PcmDecoder(sample_rate_hz)
         elif format == "wav":
             self._decoder = _WavDecoder()
         else:
@@ -124,6 +124,40 @@ class _PlainDecoder:
 
     async def close(self) -> None:
         """It holds nothing but memory."""
+
+
+class _PcmDecoder:
+    """Reads PCM16, unless a wav header comes first, which says better than the client what follows it."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._beginning = b""
+        self._decoder: _PlainDecoder | _WavDecoder | None = None
+
+    async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
+        if self._decoder is None:
+            data = self._beginning = self._beginning + data
+            if len(data) < 12 and data[:4] == b"RIFF"[: len(data)]:
+                return
+        async for pcm in self._chosen().feed(data):
+            yield pcm
+
+    async def finish(self) -> AsyncIterator[Pcm]:
+        if self._decoder is None and self._beginning:
+            async for pcm in self._chosen().feed(self._beginning):
+                yield pcm
+        if self._decoder is not None:
+            async for pcm in self._decoder.finish():
+                yield pcm
+
+    async def close(self) -> None:
+        """It holds nothing but memory."""
+
+    def _chosen(self) -> _PlainDecoder | _WavDecoder:
+        if self._decoder is None:
+            is_wav = self._beginning[:4] == b"RIFF" and self._beginning[8:12] == b"WAVE"
+            self._decoder = _WavDecoder() if is_wav else _PlainDecoder(Layout(self._rate_hz, channels=1))
+        return self._decoder
 
 
 class _WavDecoder:

@@ -18,7 +18,7 @@ MOST_BODY_BYTES = 1 << 20
 class Kind(IntEnum):
     """Names the messages: PCM has 16 kHz mono PCM16 as its body, DATA the stream's bytes, any other JSON or nothing."""
 
-    OPEN = 1  # path
+    OPEN = 1  # path, track
     NEXT = 2  # max_duration_s, in the first one
     CLOSE = 3
     LIVE = 4  # demuxer, formats
@@ -27,5 +27,5 @@ class Kind(IntEnum):
     OPENED = 16  # announced_s
     PCM = 17
     HUNGRY = 18
-    DONE = 19  # is_spent: the process ends with the job
+    DONE = 19  # notes; is_spent: the process ends with the job
     FAILED = 20  # error, message, is_spent

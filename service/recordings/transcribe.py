@@ -101,7 +101,11 @@ class Transcription:
             language=self._language,
             model=self._model.id,
             segments=tuple(self._segments),
-            warnings=(*ignored_hotword_warnings(tuple(self._ignored_hotwords), self._model.id), *self._untimed()),
+            warnings=(
+                *self._recording.warnings,
+                *ignored_hotword_warnings(tuple(self._ignored_hotwords), self._model.id),
+                *self._untimed(),
+            ),
         )
 
     @property
@@ -247,4 +251,6 @@ class Transcription:
         if self._ignored_hotwords:
             log.warning("%d hotwords had no effect with %s", len(self._ignored_hotwords), self._model.id)
             log.debug("hotwords without effect: %s", ", ".join(self._ignored_hotwords))
+        for warning in self._recording.warnings:
+            log.info("%s", warning)
         log.info("transcribed %.1f s of audio in %.2f s: %d segments, %s", duration_s, elapsed_s, count, self._model.id)

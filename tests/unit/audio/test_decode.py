@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 import random
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,26 @@ import soundfile
 import soxr
 
 from service.audio import decode as module
-from service.audio.decode import decode, probe
+from service.audio.decode import decode, opened, probe
+from service.audio.plain import open_plain
 from service.audio.samples import BLOCK_S
 from service.domain import SAMPLE_RATE_HZ, AudioSource, Pcm, RawPcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-from tests.audio_files import Encoding, Signal, chirp, encode, giant_packets, pcm16, soundless_video, tone, wav16, write
+from tests.audio_files import (
+    Encoding,
+    Signal,
+    chirp,
+    encode,
+    giant_packets,
+    pcm16,
+    soundless_video,
+    tone,
+    two_tracks,
+    wav16,
+    with_gap,
+    write,
+)
+from tests.hostile_audio import distant_packets
 
 Save = Callable[..., AudioSource]
 
@@ -70,6 +86,14 @@ def save(tmp_path: Path) -> Save:
 
 def decoded(source: AudioSource) -> Pcm:
     return np.concatenate(list(decode(source)))
+
+
+def noticed(source: AudioSource) -> list[str]:
+    """What is told of a recording beside its sound."""
+    plain = open_plain(source)
+    with nullcontext(plain) if plain else opened(source.path, source.track) as decoding:
+        list(decoding.blocks())
+    return decoding.notes
 
 
 def duration_s(samples: Pcm) -> float:
@@ -313,16 +337,16 @@ def test_a_wav_header_that_never_learned_its_size_is_read_to_the_end(save: Save)
         assert probe(source) in (None, pytest.approx(3, abs=0.01))
 
 
-def test_a_corrupt_stretch_becomes_silence_of_its_length(save: Save, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_corrupt_stretch_becomes_silence_of_its_length(save: Save) -> None:
     data = bytearray(encode(tone(10, 44100), Encoding("ipod", "aac", 44100)))
     whole_s = duration_s(decoded(save(bytes(data))))
     middle = len(data) // 2
     data[middle : middle + 2000] = b"\xff" * 2000
-    with caplog.at_level(logging.INFO):
-        samples = decoded(save(bytes(data)))
+    source = save(bytes(data))
+    samples = decoded(source)
     assert duration_s(samples) == pytest.approx(whole_s, abs=0.03)
     assert np.abs(samples[-SAMPLE_RATE_HZ:]).max() > 5000
-    assert "Corrupt audio packets" in caplog.text
+    assert "Corrupt audio packets" in noticed(source)[0]
 
 
 def test_a_file_that_is_mostly_corrupt_is_refused(save: Save) -> None:
@@ -404,3 +428,86 @@ def test_an_abandoned_recording_is_closed(save: Save) -> None:
     blocks.close()
     with pytest.raises(StopIteration):
         next(blocks)
+
+
+# What is noticed on the way
+
+
+@pytest.mark.parametrize(
+    "encoding", [encoding for encoding, _ in FORMATS], ids=[f"{e.container}-{e.codec}-{e.rate_hz}" for e, _ in FORMATS]
+)
+def test_of_a_good_recording_nothing_is_told(save: Save, encoding: Encoding) -> None:
+    assert noticed(save(encode(chirp(5, encoding.rate_hz), encoding))) == []
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        Encoding("wav", "pcm_s16le", 16000),
+        Encoding("wav", "adpcm_ms", 16000),
+        Encoding("mp3", "libmp3lame", 44100, 2),
+        Encoding("flac", "flac", 16000),
+        Encoding("webm", "libopus", 48000),
+    ],
+    ids=lambda encoding: f"{encoding.container}-{encoding.codec}",
+)
+def test_that_a_recording_was_cut_off_is_told(save: Save, encoding: Encoding) -> None:
+    data = encode(chirp(10, encoding.rate_hz), encoding)
+    source = save(data[: len(data) // 2])
+    assert duration_s(decoded(source)) < 6
+    assert any("cut off" in note or "corrupt" in note for note in noticed(source)), noticed(source)
+
+
+def test_joined_wavs_are_read_to_the_end(save: Save) -> None:
+    first, second = wav16(tone(2, 16000)), wav16(chirp(3, 44100), 44100)
+    tags = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"
+    source = save(first + tags + second)
+    samples = decoded(source)
+    assert duration_s(samples) == pytest.approx(5, abs=0.001)
+    assert probe(source) == pytest.approx(5, abs=0.001)
+    assert likeness(samples[2 * SAMPLE_RATE_HZ :], chirp(3, SAMPLE_RATE_HZ)) > 0.99
+    assert noticed(source) == []
+
+
+def test_what_follows_a_wav_and_is_no_audio_is_told(save: Save) -> None:
+    assert "last 5000 bytes" in noticed(save(wav16(tone(1, 16000)) + bytes(5000)))[0]
+
+
+def test_a_wav_may_be_joined_to_countless_others(save: Save) -> None:
+    source = save(wav16(tone(0.01, 16000)) * 5000)
+    assert duration_s(decoded(source)) == pytest.approx(10, abs=0.01)
+    assert "can be read with the rest" in noticed(source)[0]
+
+
+@pytest.mark.parametrize(("container", "audio"), [("matroska", "libopus"), ("mp4", "aac")])
+def test_the_default_track_is_taken_and_another_can_be_chosen(save: Save, container: str, audio: str) -> None:
+    source = save(two_tracks(container, audio, default=2))
+    samples = decoded(source)
+    assert int(np.abs(np.fft.rfft(samples)).argmax() * SAMPLE_RATE_HZ / len(samples)) == pytest.approx(880, abs=2)
+    assert noticed(source) == ["The recording has 2 audio tracks; track 2 was transcribed (`audio_track` chooses one)."]
+    first = decoded(replace(source, track=1))
+    assert int(np.abs(np.fft.rfft(first)).argmax() * SAMPLE_RATE_HZ / len(first)) == pytest.approx(440, abs=2)
+
+
+def test_a_track_that_is_not_there_is_the_requests_fault(save: Save) -> None:
+    source = save(two_tracks("matroska", "libopus", default=1))
+    for track in (0, 3):
+        with pytest.raises(InvalidRequest, match="2 audio tracks") as raised:
+            decoded(replace(source, track=track))
+        assert raised.value.param == "audio_track"
+
+
+@pytest.mark.parametrize("container", ["mpegts", "vob", "matroska", "mp4"])
+def test_a_late_start_and_a_gap_keep_their_place(save: Save, container: str) -> None:
+    codec = "mp2" if container == "vob" else "aac"
+    samples = decoded(save(with_gap(container, codec, late_s=1.5, gap_s=2.0)))
+    loud = np.abs(samples.astype(int)) > 2000
+    heard = np.flatnonzero(loud) / SAMPLE_RATE_HZ
+    assert heard[0] == pytest.approx(1.5, abs=0.1)
+    assert heard[heard < 3.5][-1] == pytest.approx(2.5, abs=0.1)
+    assert heard[heard > 3.5][0] == pytest.approx(4.5, abs=0.1)
+    assert heard[-1] == pytest.approx(5.5, abs=0.1)
+
+
+def test_that_a_pause_was_left_out_is_told(save: Save) -> None:
+    assert "left out" in noticed(save(distant_packets(3, 3700)))[0]
