@@ -89,12 +89,11 @@ class ASRService:
     qwen3 = bentoml.depends(Qwen3Runner) if "qwen3" in _needed else None
 
     def __init__(self) -> None:
+        from service.audio.decoders import decoders
         from service.inference import proxies
         from service.observability import start_tracing
 
         start_tracing(_settings.otel_exporter_otlp_endpoint)
-        from service.audio.decoders import decoders
-
         decoders.warm()
         self._runners: Runners = proxies(self)
         app.serving.bind(self._runners)

@@ -57,13 +57,15 @@ _UNPAID_S = 60.0
 _MOST_CONCEALED_S = 1.0
 _TRIED_PACKETS = 50
 # Timestamps jitter and drift, so only gaps beyond that are filled; longer than the last they are broken.
-_TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "mpegts", "mpeg")
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_TIMED_FORMATS = (_MP4, "matroska,webm", "flv", "mpegts", "mpeg")
 _LEAST_LATE_START_S = 0.01
 _LEAST_GAP_S = 0.3
 _MOST_GAP_S = 3600.0
 # A few bytes at the end of a file are tags.
 _LEAST_LEFT_OVER = 4096
 # An mp3 that says how long it is does so in a frame that holds one of these, after its titles.
+_MOST_BOXES = 1000
 _MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")
 
 _log = logging.getLogger(__name__)
@@ -88,6 +90,8 @@ def opened(path: str, track: int | None = None) -> Iterator[Decoding]:
         says_length = _says_length(file)
         with _opened(_BoundedFile(file), options, track=track) as found:
             notes = [*found.notes]
+            if found.container.format.name == _MP4 and _movies(path) > 1:
+                notes.append("The file holds several recordings; the first was transcribed.")
             announced_s = found.announced_s(size_bytes)
             is_exact = says_length if found.is_bare_stream else found.is_sole or bool(found.stream.duration)
             yield Decoding(_decoded(found, lambda: size_bytes, notes), announced_s, is_exact=is_exact, notes=notes)
@@ -288,6 +292,21 @@ def _says_length(file: BinaryIO) -> bool:
     frame = file.read(512)
     file.seek(0)
     return any(name in frame for name in _MP3_LENGTHS)
+
+
+def _movies(path: str) -> int:
+    """Counts the indexes of an mp4: ffmpeg reads the first."""
+    found = 0
+    with Path(path).open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            found += head[4:8] == b"moov"
+            if size < 8:  # up to the end, or none
+                break
+            file.seek(size - len(head), os.SEEK_CUR)
+    return found
 
 
 def _is_id3(head: bytes) -> bool:

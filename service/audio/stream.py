@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -36,6 +37,11 @@ class AudioStream:
 
     One call at a time; ``close`` may come at any time, also after a call was cancelled.
     """
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Tells what the client should know of the stream, once all of it has been decoded."""
+        return self._decoder.warnings if isinstance(self._decoder, _CompressedDecoder) else ()
 
     def __init__(self, format: str, sample_rate_hz: int) -> None:
         """Begins a stream of one of ``FORMATS``; ``any``: whatever ffmpeg can read without going back.
@@ -205,6 +211,7 @@ class _CompressedDecoder:
         self._beginning = b""
         self._decoder: Decoder | None = None
         self._failure: ServiceError | None = None
+        self.warnings: tuple[str, ...] = ()
 
     async def feed(self, data: bytes) -> AsyncIterator[Pcm]:
         if self._decoder is None:
@@ -237,6 +244,8 @@ class _CompressedDecoder:
             while answer == Kind.PCM:
                 yield np.frombuffer(body, np.int16)
                 answer, body = await decoder.receive()
+            if answer == Kind.DONE:
+                self.warnings = tuple(json.loads(body)["notes"])
         except ServiceError as failure:
             self._failure = failure
             raise

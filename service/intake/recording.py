@@ -71,7 +71,7 @@ async def admitted(
                 await recording.close()
 
 
-def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
+def audio_source(path: str, raw: RawPcm | None, track: int | None = None) -> AudioSource:
     """Says how to read a file; where it is a WAV file, its header says better than ``raw`` how.
 
     Clients name a WAV file `pcm` for what it holds.
@@ -81,7 +81,7 @@ def audio_source(path: str, raw: RawPcm | None) -> AudioSource:
             start = file.read(12)
         if start[:4] == b"RIFF" and start[8:] == b"WAVE":
             raw = None
-    return AudioSource(path, raw)
+    return AudioSource(path, raw, track)
 
 
 async def fetch_recording(address: str, file: IO[bytes], request: Request, settings: Settings) -> None:

@@ -19,7 +19,7 @@ import webvtt
 from starlette.testclient import TestClient
 
 from service.protocols.openai.transcriptions_response import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
-from tests.audio_files import Encoding, encode
+from tests.audio_files import Encoding, encode, two_tracks
 from tests.hostile_audio import constant_frames, distant_packets, endless_index
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, error_rate, noise, silence
@@ -229,6 +229,20 @@ def test_a_truncated_recording_gives_what_there_is(client: TestClient) -> None:
     body = post(client, whole[: len(whole) * 3 // 4]).json()
     assert 0 < body["duration"] < WEATHER.duration_s
     assert body["text"]
+
+
+def test_what_the_decoder_noticed_is_told(client: TestClient) -> None:
+    whole = encode(soundfile.read(WEATHER.path)[0], Encoding("flac", "flac", 16_000))
+    response = post(client, whole[: len(whole) * 3 // 4])
+    assert "cut off" in " ".join(response.json()["warnings"])
+    assert "cut off" in response.headers["X-Warnings"]
+
+
+def test_another_audio_track_can_be_chosen(client: TestClient) -> None:
+    film = two_tracks("matroska", "libopus", default=1)
+    assert "track 1 was transcribed" in post(client, film).json()["warnings"][0]
+    assert "track 2 was transcribed" in post(client, film, audio_track="2").json()["warnings"][0]
+    assert_failure(post(client, film, audio_track="3"), 400, "invalid_request", "audio_track")
 
 
 def test_a_recording_beyond_the_longest_is_refused(serve: Serve) -> None:

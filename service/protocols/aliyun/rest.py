@@ -70,7 +70,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
         raise InvalidRequest("The body must be the audio itself, not a form (with curl: --data-binary @FILE).")
     elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
         raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
-    return wanted, await asyncio.to_thread(audio_source, file.name, wanted.raw)
+    return wanted, await asyncio.to_thread(audio_source, file.name, wanted.raw, wanted.audio_track)
 
 
 @router.post(

@@ -44,6 +44,11 @@ class RecognitionQuery(BaseModel):
     )
     model_id: str = Field(default="", description="A model id of `/stream/v1/asr/models`; absent: the default model.")
     audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of a body.")
+    audio_track: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Which audio track of a file that has several, from 1; absent: the one that the file marks as its "
+        "default. Ours.",
+    )
     enable_speaker_diarization: bool = Field(default=True, description="`speaker_id` in the segments.")
     speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
         default=None, description="How many speakers there are, if that is known; absent: it is found. Ours."
@@ -89,12 +94,14 @@ class RecognitionRequest:
         options: What is asked of recognition.
         audio_address: Where the audio is to be fetched; "": it is the body.
         raw: How to read headerless PCM; None where the client named something else.
+        audio_track: Which of several audio tracks is meant, from 1; None: the file's default.
         warnings: What of the query has no effect, for people.
     """
 
     options: RecognitionOptions
     audio_address: str
     raw: RawPcm | None
+    audio_track: int | None
     warnings: tuple[str, ...]
 
 
@@ -124,6 +131,7 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
         ),
         audio_address=query.audio_address,
         raw=RawPcm(query.sample_rate) if query.format == "pcm" else None,
+        audio_track=query.audio_track,
         warnings=tuple(warnings),
     )
 

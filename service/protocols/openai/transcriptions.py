@@ -83,7 +83,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
         wanted = replace(wanted, options=replace(wanted.options, diarization=diarization))
     if wanted.audio_address:
         await fetch_recording(wanted.audio_address, file, request, settings)
-    return wanted, AudioSource(file.name, name=form.file_name or "")
+    return wanted, AudioSource(file.name, track=wanted.audio_track, name=form.file_name or "")
 
 
 def _form_schema() -> dict[str, Any]:

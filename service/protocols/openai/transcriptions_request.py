@@ -46,6 +46,11 @@ class TranscriptionForm(BaseModel):
     """Holds the fields of ``POST /v1/audio/transcriptions`` but ``file``; an empty field counts as one not sent."""
 
     audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of `file`.")
+    audio_track: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Which audio track of a file that has several, from 1; absent: the one that the file marks as its "
+        "default.",
+    )
     model: str = Field(
         default="",
         description="A model id of `/v1/models`. Absent, `whisper-1`, other `whisper-*` and "
@@ -171,6 +176,7 @@ class TranscriptionRequest:
         options: What is asked of recognition; ``diarization`` has no known speakers yet.
         speaker_references: (name, data URL) of the known speakers, to be decoded.
         audio_address: Where the audio is to be fetched; "": it is the form's file.
+        audio_track: Which of several audio tracks is meant, from 1; None: the file's default.
         response_format: What the answer looks like.
         granularities: What ``verbose_json`` gives times of.
         logprobs: Whether the answer has the words' log probabilities.
@@ -181,6 +187,7 @@ class TranscriptionRequest:
     options: RecognitionOptions
     speaker_references: tuple[tuple[str, str], ...]
     audio_address: str
+    audio_track: int | None
     response_format: ResponseFormat
     granularities: tuple[Granularity, ...]
     logprobs: bool
@@ -218,6 +225,7 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
         ),
         speaker_references=tuple(zip(form.known_speaker_names, form.known_speaker_references, strict=True)),
         audio_address=form.audio_address,
+        audio_track=form.audio_track,
         response_format=response_format,
         granularities=granularities,
         logprobs=logprobs,

@@ -173,7 +173,7 @@ class LiveSession:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Returns what the client should know of what has been told so far beside the events."""
-        return tuple(self._warnings)
+        return (*self._audio.warnings, *self._warnings)
 
     async def feed(self, data: bytes) -> None:
         """Takes the stream's next bytes, as the client sent them; waits while the session is behind.
@@ -329,7 +329,10 @@ async def live_session(
                 settings = serving.settings
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
                 live = LiveSession(
-                    lambda: Session(serving.runners, options, near_field), audio, options.recognition.model.id, settings.max_audio_duration_sec
+                    lambda: Session(serving.runners, options, near_field),
+                    audio,
+                    options.recognition.model.id,
+                    settings.max_audio_duration_sec,
                 )
                 try:
                     yield live

@@ -479,6 +479,17 @@ def test_a_wav_may_be_joined_to_countless_others(save: Save) -> None:
     assert "can be read with the rest" in noticed(source)[0]
 
 
+@pytest.mark.parametrize("encoding", [Encoding("flac", "flac", 16000), Encoding("ogg", "libopus", 48000)])
+def test_joined_recordings_are_read_to_the_end(save: Save, encoding: Encoding) -> None:
+    joined = encode(tone(2, encoding.rate_hz), encoding) + encode(tone(3, encoding.rate_hz), encoding)
+    assert duration_s(decoded(save(joined))) == pytest.approx(5, abs=0.05)
+
+
+def test_that_only_the_first_of_joined_mp4s_is_read_is_told(save: Save) -> None:
+    data = encode(tone(2, 44100), Encoding("mp4", "aac", 44100))
+    assert "several recordings" in noticed(save(data + data))[0]
+
+
 @pytest.mark.parametrize(("container", "audio"), [("matroska", "libopus"), ("mp4", "aac")])
 def test_the_default_track_is_taken_and_another_can_be_chosen(save: Save, container: str, audio: str) -> None:
     source = save(two_tracks(container, audio, default=2))

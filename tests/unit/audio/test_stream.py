@@ -97,6 +97,17 @@ def pcm_of(data: bytes) -> Pcm:
     return np.frombuffer(data, np.int16)
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_wav_header_is_believed_where_pcm_was_announced(tmp_path: Path, size: int) -> None:
+    data = wav16(chirp(0.5, 8_000), 8_000)
+    np.testing.assert_array_equal(np.concatenate(streamed("pcm", 16_000, pieces(data, size))), whole(tmp_path, data))
+
+
+@pytest.mark.parametrize("data", [b"RI", b"RIFF", b"RIFF" + bytes(6), b"RIFFabcdWAVX" + bytes(90)])
+def test_pcm_that_begins_like_a_wav_is_pcm(data: bytes) -> None:
+    np.testing.assert_array_equal(np.concatenate(streamed("pcm", 16_000, pieces(data, 3))), pcm_of(data))
+
+
 @pytest.mark.parametrize("size", [97, 1000, 1 << 20])
 @pytest.mark.parametrize("name", list(COMPRESSED))
 def test_a_compressed_stream_is_the_recording(tmp_path: Path, name: str, size: int) -> None:
