@@ -95,6 +95,7 @@ async def measured(
 
 
 async def compare(rounds: int, count: int) -> None:
+    """Measures both ways, pair by pair."""
     print(f"{_cpu_name()}; {rounds} pairs of {count} recordings of {_SECONDS} s; medians\n")
     print("| | wall ms here | in the pool | more | CPU ms here | in the pool | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -126,6 +127,7 @@ def _cpu_name() -> str:
 
 
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--recordings", type=int, default=60, help="in each half of a pair")
