@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
 _CONTINUED = "@@"
+# Letters; nobody says a longer word, and looking for its pieces grows with the square of its length.
+_LONGEST_WORD = 200
 _PIECES = re.compile(r"[a-z']+|[^a-z'\s]")
 
 
@@ -38,6 +40,7 @@ class Spelling:
         """
         left_out = set(special)
         self._ids = {token: i for i, token in enumerate(tokens) if i not in left_out and not token.startswith("<")}
+        self._longest_piece = max(map(len, self._ids), default=0)
         self._known: dict[str, list[str]] = {}
         if directory is not None and (directory / "seg_dict").is_file():
             with (directory / "seg_dict").open(encoding="utf-8") as lines:
@@ -55,14 +58,30 @@ class Spelling:
         return tuple(found) or None
 
     def _pieces(self, word: str) -> list[str] | None:
-        """Finds the longest pieces from the left that leave a remainder which can be spelled too."""
-        if word in self._ids:
-            return [word]
-        for end in range(len(word) - 1, 0, -1):
-            piece = word[:end] + _CONTINUED
-            if piece in self._ids and (rest := self._pieces(word[end:])) is not None:
-                return [piece, *rest]
-        return None
+        """Finds the longest pieces from the left that leave a remainder which can be spelled too.
+
+        From the right, each place keeps where the piece that begins there ends: no remainder is looked at twice.
+        """
+        if len(word) > _LONGEST_WORD:
+            return None
+        ends: dict[int, int] = {len(word): 0}  # by the place where a remainder begins that can be spelled
+        for start in range(len(word) - 1, -1, -1):
+            for end in range(min(len(word), start + self._longest_piece), start, -1):
+                if end in ends and self._piece(word, start, end) in self._ids:
+                    ends[start] = end
+                    break
+        if 0 not in ends:
+            return None
+        pieces = []
+        start = 0
+        while start < len(word):
+            pieces.append(self._piece(word, start, ends[start]))
+            start = ends[start]
+        return pieces
+
+    @staticmethod
+    def _piece(word: str, start: int, end: int) -> str:
+        return word[start:end] if end == len(word) else word[start:end] + _CONTINUED
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runners.paraformer.hotwords import ContextGraph, Hotwords, Spelling, Tokens, reward_per_token
 
@@ -44,6 +46,32 @@ def test_words_are_spelled_in_the_vocabularys_pieces(word: str, tokens: Tokens) 
 @pytest.mark.parametrize("word", ["上海", "北上", "help", "3", "unk", "<unk>", "", " ", "北-京"])
 def test_what_the_vocabulary_cannot_write_has_no_tokens(word: str) -> None:
     assert SPELLING.tokens(word) is None
+
+
+@pytest.mark.parametrize("letters", [31, 200, 10_000])
+def test_a_word_that_can_not_be_spelled_is_given_up_at_once(letters: int) -> None:
+    pieces = ["a@@", "aa@@", "aaa@@", "aaaa@@", "b"]
+    assert Spelling(pieces, ()).tokens("a" * (letters - 1) + "c") is None
+
+
+def test_a_long_word_is_spelled_as_far_as_anybody_says_one() -> None:
+    assert Spelling(["a@@", "a"], ()).tokens("a" * 200) == (0,) * 199 + (1,)
+
+
+@given(word=st.text("ab", min_size=1, max_size=12), pieces=st.sets(st.text("ab", min_size=1, max_size=4), max_size=8))
+def test_the_pieces_are_the_longest_from_the_left_that_can_be_finished(word: str, pieces: set[str]) -> None:
+    whole = sorted(pieces)[::2]
+    tokens = [*whole, *(piece + "@@" for piece in sorted(pieces))]
+
+    def spelled(rest: str) -> tuple[int, ...] | None:
+        if rest in whole:
+            return (tokens.index(rest),)
+        for end in range(len(rest) - 1, 0, -1):
+            if rest[:end] in pieces and (after := spelled(rest[end:])) is not None:
+                return (tokens.index(rest[:end] + "@@"), *after)
+        return None
+
+    assert Spelling(tokens, ()).tokens(word) == spelled(word)
 
 
 def test_the_models_own_pieces_come_first(tmp_path: Path) -> None:
