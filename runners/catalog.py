@@ -49,6 +49,8 @@ class Model(BaseModel):
     description: str
     family: Annotated[Family, BeforeValidator(family_named)] = PARAFORMER
     languages: tuple[str, ...]
+    dialects: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
     aligned_languages: tuple[str, ...] = ()
     window_s: float
     demo: bool = False

@@ -23,6 +23,7 @@ class Family:
         cancellable: Whether the runner can give up an utterance that nobody waits for any more.
         needs_gpu: Whether its models are too slow for a CPU to be loaded there without being named.
         special_tokens: Tokens of the recogniser that are no text.
+        other_names: Patterns of what clients call a model of the family beside its name, in lower case with hyphens.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Family:
     cancellable: bool = False
     needs_gpu: bool = False
     special_tokens: frozenset[str] = frozenset()
+    other_names: tuple[str, ...] = ()
 
     @property
     def runners(self) -> tuple[str, ...]:
@@ -51,6 +53,7 @@ PARAFORMER = Family(
     live_part="streaming",
     punctuation_runner="paraformer",
     special_tokens=frozenset({"<s>", "</s>", "<unk>", "<blank>", "<OOV>"}),
+    other_names=("paraformer-zh*", "paraformer-v[0-9]*", "paraformer-realtime*"),
 )
 QWEN3 = Family(
     name="qwen3",
@@ -62,6 +65,7 @@ QWEN3 = Family(
     rolls_back=True,
     cancellable=True,
     needs_gpu=True,
+    other_names=("qwen3-asr", "qwen3-asr-flash*", "qwen-asr"),
 )
 FAMILIES = {family.name: family for family in (PARAFORMER, QWEN3)}
 

@@ -114,6 +114,7 @@ class LoadedModel(BaseModel):
     name: str
     description: str
     languages: list[str]
+    dialects: list[str]
     default: bool
     loaded: Literal[True] = True
     demo: bool
@@ -140,6 +141,7 @@ def _loaded_model(model: catalog.Model, *, is_default: bool) -> LoadedModel:
         name=model.title,
         description=model.description,
         languages=list(model.languages),
+        dialects=list(model.dialects),
         default=is_default,
         demo=model.demo,
     )
