@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Sequence
 
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from service.errors import InvalidKey
@@ -28,26 +29,25 @@ def check_key(keys: Sequence[SecretStr], presented: bytes | None) -> None:
         raise InvalidKey("The API key is not valid.")
 
 
-def bearer_key(connection: HTTPConnection) -> bytes | None:
-    """Returns the key of an ``Authorization: Bearer KEY`` header, in the bytes it was sent as; None without one."""
-    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    return key.strip().encode("latin-1") or None  # the bytes as they were sent: headers are read as latin-1
+def presented_key(connection: HTTPConnection) -> bytes | None:
+    """Returns the key that a caller brings, in the bytes it was sent as; None without one.
 
-
-def nls_token(connection: HTTPConnection) -> bytes | None:
-    """Returns the key as Alibaba Cloud's clients bring it: ``X-NLS-Token``, else a bearer key, else ``?token=``."""
-    header = connection.headers.get("x-nls-token", "").strip().encode("latin-1")
-    return header or bearer_key(connection) or connection.query_params.get("token", "").encode() or None
-
-
-def realtime_key(connection: HTTPConnection) -> bytes | None:
-    """Returns the key that ``nls_token`` finds, or that of a subprotocol ``openai-insecure-api-key.KEY``.
-
-    OpenAI's clients in browsers bring it so, which can't set headers.
+    The first of these counts: ``X-NLS-Token`` (Alibaba Cloud's clients), ``Authorization: Bearer KEY``, ``api-key``
+    (Azure's), ``x-api-key``, ``?token=``, and a subprotocol ``openai-insecure-api-key.KEY`` (OpenAI's in browsers,
+    which can't set headers).
     """
+    headers, query = connection.headers, connection.query_params
+    for key in (headers.get("x-nls-token"), _bearer_key(headers), headers.get("api-key"), headers.get("x-api-key")):
+        if key and key.strip():
+            return key.strip().encode("latin-1")  # the bytes as they were sent: headers are read as latin-1
+    if query.get("token"):
+        return query["token"].encode()
     prefix = "openai-insecure-api-key."
     offered: list[str] = connection.scope.get("subprotocols", [])
     keys = [name.removeprefix(prefix) for name in offered if name.startswith(prefix)]
-    return nls_token(connection) or (keys[0].encode() if keys else None)
+    return keys[0].encode() if keys else None
+
+
+def _bearer_key(headers: Headers) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else None

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
-from service.auth import nls_token
+from service.auth import presented_key
 from service.edge import PathRules
 from service.protocols.aliyun import live as aliyun
 from service.protocols.aliyun import rest
@@ -62,4 +62,6 @@ async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], 
             await aliyun.serve(connection, serving, first)
 
 
-PROTOCOL = Protocol((aliyun.LABEL, funasr.LABEL), router, (PathRules("", rest.error_response, nls_token, live=True),))
+PROTOCOL = Protocol(
+    (aliyun.LABEL, funasr.LABEL), router, (PathRules("", rest.error_response, presented_key, live=True),)
+)

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from service.auth import bearer_key, check_key, nls_token
+from service.auth import check_key, presented_key
 from service.errors import InvalidKey
 
 
@@ -36,17 +36,17 @@ def test_without_configured_keys_everybody_comes_in() -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_may_be_written_in_any_case(scheme: str) -> None:
-    assert bearer_key(asking(Headers({"Authorization": f"{scheme} k"}))) == b"k"
+    assert presented_key(asking(Headers({"Authorization": f"{scheme} k"}))) == b"k"
 
 
 @pytest.mark.parametrize("header", ["", "k", "Basic k", "Bearer", "Bearer "])
 def test_what_is_no_bearer_header_has_no_key(header: str) -> None:
-    assert bearer_key(asking(Headers({"Authorization": header}))) is None
+    assert presented_key(asking(Headers({"Authorization": header}))) is None
 
 
 def test_a_key_in_utf8_arrives_as_it_was_sent() -> None:
     headers = Headers(raw=[(b"authorization", "Bearer 密钥".encode())])
-    assert bearer_key(asking(headers)) == "密钥".encode()
+    assert presented_key(asking(headers)) == "密钥".encode()
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,22 @@ def test_a_key_in_utf8_arrives_as_it_was_sent() -> None:
         ({}, "token=%E5%AF%86%E9%92%A5", "密钥".encode()),
         ({"X-NLS-Token": "k", "Authorization": "Bearer other"}, "token=third", b"k"),
         ({"X-NLS-Token": "", "Authorization": "Bearer k"}, "token=third", b"k"),
+        ({"api-key": "k"}, "", b"k"),
+        ({"X-API-Key": " k "}, "", b"k"),
+        ({"Authorization": "Basic x", "api-key": "k"}, "token=third", b"k"),
         ({}, "token=", None),
         ({}, "", None),
     ],
 )
-def test_alibaba_clouds_clients_bring_the_key_in_three_places(
-    headers: dict[str, str], query: str, key: bytes | None
-) -> None:
-    assert nls_token(asking(Headers(headers), query)) == key
+def test_clients_bring_the_key_in_many_places(headers: dict[str, str], query: str, key: bytes | None) -> None:
+    assert presented_key(asking(Headers(headers), query)) == key
+
+
+def test_browsers_bring_the_key_as_a_subprotocol() -> None:
+    scope = {
+        "type": "websocket",
+        "headers": [],
+        "query_string": b"",
+        "subprotocols": ["realtime", "openai-insecure-api-key.k"],
+    }
+    assert presented_key(HTTPConnection(scope)) == b"k"

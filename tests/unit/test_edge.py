@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from service import edge
-from service.auth import bearer_key
+from service.auth import presented_key
 from service.edge import Edge, PathRules
 from service.errors import QueueFull, RecognitionFailed, ServiceError
 from service.intake.disconnect import unless_disconnected
@@ -23,9 +23,9 @@ from service.protocols.openai.transcriptions_response import error_response
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 RULES = (
-    PathRules("/v1", error_response, bearer_key),
+    PathRules("/v1", error_response, presented_key),
     PathRules("", error_response),
-    PathRules("", error_response, bearer_key, live=True),
+    PathRules("", error_response, presented_key, live=True),
 )
 
 
@@ -54,7 +54,7 @@ class Client:
         **scope: Any,
     ) -> int:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-        request = {"type": "http", "method": "POST", "path": path, "headers": raw, **scope}
+        request = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": raw, **scope}
         asyncio.run(Edge(app, [SecretStr("key")], rules)(request, self.receive, self.send))  # type: ignore[arg-type]
         status: int = self.sent[0]["status"]
         return status
@@ -63,7 +63,14 @@ class Client:
         """Asks for a WebSocket."""
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         extensions: dict[str, Any] = {"websocket.http.response": {}}
-        request = {"type": "websocket", "path": "/x", "headers": raw, "extensions": extensions, **scope}
+        request = {
+            "type": "websocket",
+            "path": "/x",
+            "query_string": b"",
+            "headers": raw,
+            "extensions": extensions,
+            **scope,
+        }
         asyncio.run(Edge(app, [SecretStr("key")], RULES)(request, self.receive, self.send))
 
     @property

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import Security
-from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
-
-from service.auth import nls_token
+from service.auth import presented_key
 from service.edge import PathRules
 from service.protocols.aliyun import rest
-from service.protocols.shared.protocol import Protocol
+from service.protocols.shared.protocol import KEYS, Protocol
 
-_KEYS = (
-    Security(APIKeyHeader(name="X-NLS-Token", auto_error=False)),
-    Security(HTTPBearer(auto_error=False)),
-    Security(APIKeyQuery(name="token", auto_error=False)),
-)
 PROTOCOLS = (
     Protocol(
-        (rest.LABEL,), rest.router, (PathRules("/stream", rest.error_response, nls_token),), documented_keys=_KEYS
+        (rest.LABEL,), rest.router, (PathRules("/stream", rest.error_response, presented_key),), documented_keys=KEYS
     ),
     Protocol((), rest.health_router, (PathRules("/stream/v1/asr/health", rest.error_response),)),
 )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import Security
-from fastapi.security import HTTPBearer
-
-from service.auth import bearer_key, realtime_key
+from service.auth import presented_key
 from service.edge import PathRules
 from service.protocols.openai import realtime, transcriptions
 from service.protocols.openai.transcriptions_response import error_response
-from service.protocols.shared.protocol import Protocol
+from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
     Protocol(
         (transcriptions.LABEL,),
         transcriptions.router,
-        (PathRules("/v1", error_response, bearer_key),),
-        documented_keys=(Security(HTTPBearer(auto_error=False)),),
+        (PathRules("/v1", error_response, presented_key),),
+        documented_keys=KEYS,
     ),
-    Protocol((realtime.LABEL,), realtime.router, (PathRules("/v1", error_response, realtime_key, live=True),)),
+    Protocol((realtime.LABEL,), realtime.router, (PathRules("/v1", error_response, presented_key, live=True),)),
 )

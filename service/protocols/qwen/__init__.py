@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from service.auth import nls_token
+from service.auth import presented_key
 from service.edge import PathRules
 from service.protocols.qwen import live
 from service.protocols.shared.protocol import Protocol
 
-PROTOCOLS = (Protocol((live.LABEL,), live.router, (PathRules(live.PATH, live.error_response, nls_token, live=True),)),)
+PROTOCOLS = (
+    Protocol((live.LABEL,), live.router, (PathRules(live.PATH, live.error_response, presented_key, live=True),)),
+)

@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Security
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 
 from service.edge import PathRules
+
+# Where a key may be, as the OpenAPI document has it; service/auth.py reads them.
+KEYS = (
+    Security(HTTPBearer(auto_error=False)),
+    Security(APIKeyHeader(name="X-NLS-Token", auto_error=False)),
+    Security(APIKeyHeader(name="api-key", scheme_name="api-key", auto_error=False)),
+    Security(APIKeyQuery(name="token", auto_error=False)),
+)
 
 
 @dataclass(frozen=True, slots=True)
