@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.edge import Edge, PathRules
 from service.pages import docs, status
@@ -16,6 +17,11 @@ from service.protocols.openai.transcriptions_response import error_response
 from service.serving import Serving
 
 VERSION = "0.1.0"
+
+_API_PREFIXES = ("/v1", "/stream")
+_ELSEWHERE = re.compile(
+    r"^(?:/openai/deployments/[^/]+|/openai/v1|/openai|/v1/v1)?(?=/(?:audio/trans|models(?:/|$)|realtime$))"
+)
 
 # Whatever is no protocol's: pages for people, and paths that don't exist.
 _OTHERS = PathRules("", error_response)
@@ -47,7 +53,45 @@ def create_app(serving: Serving) -> FastAPI:
     app.add_exception_handler(HTTPException, _leave_to_edge)
     rules = [_OTHERS, *(rules for protocol in PROTOCOLS for rules in protocol.rules)]
     app.add_middleware(Edge, keys=serving.settings.api_key, rules=rules)
+    app.add_middleware(UsualPaths)  # around the edge, which checks keys by the path
     return app
+
+
+class UsualPaths:
+    """Leads the paths that clients make of a base URL to those there are, as ASGI middleware; HEAD to GET's answer.
+
+    ``/audio/transcriptions``, ``/v1/v1/models``, Azure's ``/openai/deployments/NAME/audio/transcriptions`` and
+    ``/openai/v1/realtime`` are below ``/v1``; of the protocols' paths doubled slashes and one at the end mean nothing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, by its usual path."""
+        if scope["type"] in ("http", "websocket"):
+            root: str = scope.get("root_path", "")
+            path = usual_path(scope["path"].removeprefix(root), live=scope["type"] == "websocket")
+            scope = {**scope, "path": root + path}
+        if scope.get("method") == "HEAD":
+            scope["method"], send = "GET", _without_body(send)
+        await self._app(scope, receive, send)
+
+
+def usual_path(path: str, *, live: bool = False) -> str:
+    """Returns the path that a client means; ``live``: with a WebSocket."""
+    plain = re.sub("/{2,}", "/", path)
+    plain = plain.rstrip("/") or "/"
+    plain = _ELSEWHERE.sub("/v1", plain, count=1)
+    # Pages stay where they are: what they load lies relative to them.
+    return plain if live or plain.startswith(_API_PREFIXES) else path
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head
 
 
 async def _leave_to_edge(_: Request, error: Exception) -> NoReturn:
