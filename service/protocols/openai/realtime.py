@@ -38,7 +38,7 @@ from service.protocols.openai.realtime_request import (
     flattened,
     read_event,
 )
-from service.protocols.openai.transcriptions_response import word_logprobs
+from service.protocols.openai.transcriptions_response import spoken_languages, word_logprobs
 from service.protocols.shared.conversation import (
     Connection,
     IdleClock,
@@ -90,10 +90,12 @@ class _Item:
         self.id = events.new_id("item")
         self.text = ""
         self.words: list[Word] = []
+        self.languages: list[str] = []
 
     def add(self, sentence: SentenceEnded) -> None:
         self.text = join_texts([self.text, sentence.text])
         self.words += sentence.words
+        self.languages.append(sentence.language)
 
 
 class _Conversation:
@@ -269,6 +271,7 @@ class _Conversation:
             events.Completed(
                 item_id=item.id,
                 transcript=item.text,
+                languages=spoken_languages(item.languages),
                 usage=events.DurationUsage(seconds=round(duration_ms / 1000, 3)),
                 logprobs=word_logprobs(item.words) if self._settings.logprobs else None,
             )

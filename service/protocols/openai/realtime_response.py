@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from service.errors import ServiceError
-from service.protocols.openai.transcriptions_response import ErrorDetail, TokenLogprob, error_body
+from service.protocols.openai.transcriptions_response import ErrorDetail, SpokenLanguage, TokenLogprob, error_body
 
 _T = TypeVar("_T")
 _Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
@@ -116,7 +116,10 @@ class DurationUsage(BaseModel):
 
 
 class Completed(ServerEvent):
-    """Tells the item's text, whatever the deltas were: the second pass knows better."""
+    """Tells the item's text, whatever the deltas were: the second pass knows better.
+
+    ``languages`` is empty where it is not known what was spoken.
+    """
 
     type: Literal["conversation.item.input_audio_transcription.completed"] = (
         "conversation.item.input_audio_transcription.completed"
@@ -124,6 +127,7 @@ class Completed(ServerEvent):
     item_id: str
     content_index: int = 0
     transcript: str
+    languages: list[SpokenLanguage] = []
     usage: DurationUsage
     logprobs: _Omissible[list[TokenLogprob]] = None
 

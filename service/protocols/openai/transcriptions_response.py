@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from service.domain import Segment, Speaker, Transcript, Word, join_texts
-from service.errors import ServiceError
+from service.errors import ServiceError, UndecodableAudio
 
 Granularity = Literal["word", "segment"]
 
@@ -38,10 +38,17 @@ class TokenLogprob(BaseModel):
     logprob: float
 
 
+class SpokenLanguage(BaseModel):
+    """Names a language by its code, such as ``zh``."""
+
+    code: str
+
+
 class TranscriptionBody(BaseModel):
-    """Answers ``response_format=json``."""
+    """Answers ``response_format=json``; ``languages`` is empty where it is not known what was spoken."""
 
     text: str
+    languages: list[SpokenLanguage]
     usage: Usage
     logprobs: _Omissible[list[TokenLogprob]] = None
     warnings: _Omissible[list[str]] = None
@@ -124,6 +131,7 @@ class TextDoneEvent(BaseModel):
 
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: str
+    languages: list[SpokenLanguage]
     logprobs: _Omissible[list[TokenLogprob]] = None
     warnings: _Omissible[list[str]] = None
 
@@ -147,6 +155,7 @@ def json_body(transcript: Transcript, *, logprobs: bool = False) -> Transcriptio
     """Renders the text, with the words' log probabilities if asked for."""
     return TranscriptionBody(
         text=transcript.text,
+        languages=spoken_languages([transcript.language]),
         usage=_usage(transcript),
         logprobs=word_logprobs(_words(transcript)) if logprobs else None,
         warnings=_warnings(transcript),
@@ -220,6 +229,7 @@ def done_event(transcript: Transcript, *, logprobs: bool = False) -> TextDoneEve
     """Renders the end of a stream, with the words' log probabilities if asked for."""
     return TextDoneEvent(
         text=transcript.text,
+        languages=spoken_languages([transcript.language]),
         logprobs=word_logprobs(_words(transcript)) if logprobs else None,
         warnings=_warnings(transcript),
     )
@@ -239,8 +249,17 @@ def error_body(failure: ServiceError) -> ErrorBody:
 
 
 def error_response(failure: ServiceError) -> Response:
-    """Makes the response that tells a failure, with its status, on every path of the API."""
-    return Response(error_body(failure).model_dump_json(), failure.status, media_type="application/json")
+    """Makes the response that tells a failure, on every path of the API.
+
+    Its status is the failure's, but that of what is no audio: OpenAI's SDKs know it as a bad request.
+    """
+    status = 400 if failure.status == UndecodableAudio.status else failure.status
+    return Response(error_body(failure).model_dump_json(), status, media_type="application/json")
+
+
+def spoken_languages(codes: Iterable[str]) -> list[SpokenLanguage]:
+    """Lists each of the languages that are known once, in their order; "" is none."""
+    return [SpokenLanguage(code=code) for code in dict.fromkeys(codes) if code]
 
 
 def _segment(segment: Segment, with_words: bool) -> VerboseSegment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -15,14 +16,25 @@ from openai.types.audio import (
 from pydantic import BaseModel
 
 from service.domain import Segment, Speaker, Transcript, Word
-from service.errors import InvalidKey, InvalidRequest, ModelNotFound, NotReady, QueueFull, RecognitionFailed
+from service.errors import (
+    InvalidKey,
+    InvalidRequest,
+    ModelNotFound,
+    NotReady,
+    QueueFull,
+    RecognitionFailed,
+    UndecodableAudio,
+)
 from service.protocols.openai.transcriptions_response import (
     Granularity,
+    SpokenLanguage,
     delta_event,
     diarized_segments,
     done_event,
     error_body,
+    error_response,
     json_body,
+    spoken_languages,
     verbose_json_body,
 )
 
@@ -49,9 +61,13 @@ def sent(body: BaseModel) -> Any:
     return json.loads(body.model_dump_json())
 
 
-def test_json_is_the_text_and_the_usage_and_nothing_else() -> None:
+def test_json_is_the_text_the_language_and_the_usage_and_nothing_else() -> None:
     body = sent(json_body(BOTH))
-    assert body == {"text": "你好，world. again 吗？", "usage": {"type": "duration", "seconds": 9}}
+    assert body == {
+        "text": "你好，world. again 吗？",
+        "languages": [{"code": "zh"}],
+        "usage": {"type": "duration", "seconds": 9},
+    }
     parsed = Transcription.model_validate(body, strict=True)
     assert parsed.usage is not None
     assert parsed.usage.type == "duration"
@@ -155,6 +171,7 @@ def test_deltas_joined_are_the_final_text() -> None:
     done = sent(done_event(spoken))
     TranscriptionTextDoneEvent.model_validate(done, strict=True)
     assert received == done["text"] == spoken.text
+    assert done["languages"] == [{"code": "zh"}]
     assert "Good morning. How are you?" in received
 
 
@@ -192,3 +209,16 @@ def test_a_known_speaker_keeps_the_name_whatever_it_is_and_the_others_have_lette
         "A",
         "说话人7",
     ]
+
+
+def test_what_is_no_audio_is_a_bad_request_to_openais_clients() -> None:
+    response = error_response(UndecodableAudio("no audio"))
+    assert response.status_code == 400
+    error = json.loads(bytes(response.body))["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "unsupported_audio")
+    assert error_response(QueueFull("full")).status_code == 429
+
+
+def test_a_language_that_is_not_known_is_not_listed() -> None:
+    assert spoken_languages(["", "zh", "en", "zh"]) == [SpokenLanguage(code="zh"), SpokenLanguage(code="en")]
+    assert sent(json_body(replace(SILENCE, language="")))["languages"] == []
