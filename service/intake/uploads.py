@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -15,15 +16,30 @@ from starlette.requests import Request
 
 from service.errors import AudioTooLarge, InvalidRequest, UploadStalled
 
-# What a form may weigh beyond its file: fields, boundaries, headers.
+# What a form may weigh beyond its file: fields, boundaries, headers. Fields without a limit of their own are held in
+# memory, and may weigh as much together.
 FORM_OVERHEAD_BYTES = 2**20
 MAX_FIELD_BYTES = 64 * 2**10
 MAX_FIELDS = 1100  # each hotword of `keywords[]` is one
+MAX_PREAMBLE_BYTES = 2**13
 # Writing happens in a thread, in pieces large enough that the hand-over doesn't show.
 _WRITE_BYTES = 2**20
 _MOST_IDLE_S = 60.0
 
 Fields = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLimit:
+    """Bounds a field that may be longer than MAX_FIELD_BYTES.
+
+    Attributes:
+        value_bytes: How long a value may be.
+        values: How many there may be.
+    """
+
+    value_bytes: int
+    values: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +69,15 @@ async def receive_form(
     into: IO[bytes],
     *,
     max_file_bytes: int,
-    field_limits: Mapping[str, int],
+    known_fields: Collection[str],
+    field_limits: Mapping[str, FieldLimit],
     on_file: Callable[[Fields], None],
 ) -> Form:
     """Reads the form of a request; the part named ``file`` goes to ``into``.
 
-    ``field_limits``: bytes allowed in fields that may be longer than MAX_FIELD_BYTES, by name without
-    brackets. ``on_file`` gets the fields that came before the file, and may raise to refuse it unread.
+    ``known_fields``: any other name with a file behind it is taken for a wrong spelling of ``file``.
+    ``field_limits``: of fields that may be longer than MAX_FIELD_BYTES, by name without brackets.
+    ``on_file`` gets the fields that came before the file, and may raise to refuse it unread.
 
     Raises:
         InvalidRequest: not a form, broken, or out of bounds; names the field where there is one.
@@ -69,7 +87,7 @@ async def receive_form(
     max_body_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
     if int(request.headers.get("content-length", 0)) > max_body_bytes:
         raise _too_large(max_file_bytes, "file")
-    parts = _Parts(max_file_bytes, field_limits, on_file)
+    parts = _Parts(max_file_bytes, known_fields, field_limits, on_file)
     parser = _parser(request.headers.get("content-type", ""), parts)
     body_bytes = 0
     async for chunk in _chunks(request):
@@ -147,12 +165,40 @@ def _too_large(max_bytes: int, param: str | None = None) -> AudioTooLarge:
     return AudioTooLarge(f"The audio is larger than the limit of {max_bytes / 2**20:g} MB.", param=param)
 
 
-def _parser(content_type: str, parts: _Parts) -> MultipartParser:
+class _AfterPreamble:
+    """Feeds a parser with what begins at the first boundary: before it a form may have text that means nothing."""
+
+    def __init__(self, parser: MultipartParser, boundary: bytes) -> None:
+        self._parser = parser
+        self._first = b"\r\n--" + boundary
+        self._held: bytearray | None = bytearray(b"\r\n")
+
+    def write(self, data: bytes) -> None:
+        """Takes the next bytes.
+
+        Raises:
+            InvalidRequest: the preamble does not end.
+            FormParserError: as the parser.
+        """
+        if self._held is None:
+            self._parser.write(data)
+            return
+        searched = max(0, len(self._held) - len(self._first))
+        self._held += data
+        at = self._held.find(self._first, searched)
+        if at >= 0:
+            begun, self._held = bytes(self._held[at + 2 :]), None
+            self._parser.write(begun)
+        elif len(self._held) > MAX_PREAMBLE_BYTES:
+            raise InvalidRequest("The form can't be read: its boundary is not in it.")
+
+
+def _parser(content_type: str, parts: _Parts) -> _AfterPreamble:
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise InvalidRequest("The body must be multipart/form-data with a boundary (with curl: -F name=value).")
     try:
-        return MultipartParser(
+        parser = MultipartParser(
             options[b"boundary"],
             {
                 "on_part_begin": parts.on_part_begin,
@@ -167,25 +213,35 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
         )
     except FormParserError as error:
         raise InvalidRequest(f"The form can't be read: {error}") from error
+    return _AfterPreamble(parser, options[b"boundary"])
 
 
 class _Parts:
     """Sorts what the parser calls back with into fields and the file, and keeps to the limits."""
 
-    def __init__(self, max_file_bytes: int, field_limits: Mapping[str, int], on_file: Callable[[Fields], None]) -> None:
+    def __init__(
+        self,
+        max_file_bytes: int,
+        known_fields: Collection[str],
+        field_limits: Mapping[str, FieldLimit],
+        on_file: Callable[[Fields], None],
+    ) -> None:
         self.fields: Fields = {}
         self.file_name: str | None = None
         self.file_bytes = 0
         self.unwritten = bytearray()
         self.complete = False
         self._max_file_bytes = max_file_bytes
+        self._known_fields = known_fields
         self._field_limits = field_limits
         self._on_file = on_file
         self._count = 0
+        self._fields_bytes = 0
+        self._values: Counter[str] = Counter()
         self._header_name = b""
         self._header_value = b""
         self._disposition = b""
-        self._name = ""
+        self._name = self._param = ""
         self._in_file = False
         self._value = bytearray()
 
@@ -215,13 +271,22 @@ class _Parts:
         if b"name" not in options:
             raise InvalidRequest("A part of the form has no name.")
         self._name = _text(options[b"name"], "a field's name", None)
-        self._in_file = self._name == "file"
+        self._param = self._name.partition("[")[0]
+        self._in_file = self._param == "file"
         self._value = bytearray()
         if self._in_file:
             if self.file_name is not None:
                 raise InvalidRequest("`file` was given more than once.", param="file")
             self.file_name = options.get(b"filename", b"").decode("utf-8", "replace")
             self._on_file(self.fields)
+            return
+        if b"filename" in options and self._param not in self._known_fields:
+            raise InvalidRequest(f"The audio must be sent as `file`, not as `{self._param[:50]}`.", param="file")
+        self._values[self._param] += 1
+        limit = self._field_limits.get(self._param)
+        if limit and self._values[self._param] > limit.values:
+            raise InvalidRequest(f"`{self._param}` has more than {limit.values} values.", param=self._param)
+        self._add_bytes(0 if limit else len(self._name))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
@@ -231,18 +296,24 @@ class _Parts:
             self.unwritten += data[start:end]
             return
         self._value += data[start:end]
-        name = self._name.partition("[")[0]
-        limit_bytes = self._field_limits.get(name, MAX_FIELD_BYTES)
+        limit = self._field_limits.get(self._param)
+        self._add_bytes(0 if limit else end - start)
+        limit_bytes = limit.value_bytes if limit else MAX_FIELD_BYTES
         if len(self._value) > limit_bytes:
-            raise InvalidRequest(f"`{name}` is longer than {limit_bytes} bytes.", param=name)
+            raise InvalidRequest(f"`{self._param}` is longer than {limit_bytes} bytes.", param=self._param)
 
     def on_part_end(self) -> None:
         if not self._in_file:
-            param = self._name.partition("[")[0]
-            self.fields.setdefault(self._name, []).append(_text(bytes(self._value), f"`{param}`", param))
+            text = _text(bytes(self._value), f"`{self._param}`", self._param)
+            self.fields.setdefault(self._name, []).append(text)
 
     def on_end(self) -> None:
         self.complete = True
+
+    def _add_bytes(self, count: int) -> None:
+        self._fields_bytes += count
+        if self._fields_bytes > FORM_OVERHEAD_BYTES:
+            raise InvalidRequest(f"The form's fields are longer than {FORM_OVERHEAD_BYTES} bytes together.")
 
 
 def _text(data: bytes, what: str, param: str | None) -> str:

@@ -245,10 +245,9 @@ def test_a_path_that_nobody_serves_is_not_found(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        ({"max_sentence_silence": 100}, 40000003),
-        ({"speech_noise_threshold": 2}, 40000003),
+        ({"max_sentence_silence": "long"}, 40000003),
         ({"format": "tiff"}, 40000003),
-        ({"vocabulary_id": "one"}, 40000003),
+        ({"vocabulary_id": 5}, 40000003),
         ({"sample_rate": 44100}, 41010101),
     ],
 )
@@ -256,6 +255,15 @@ def test_a_start_that_asks_for_the_impossible_fails(client: TestClient, payload:
     with connected(client) as live:
         live.direct("StartTranscription", payload)
         assert live.fails(code)["task_id"] == TASK_ID
+
+
+def test_what_a_start_asks_for_without_effect_is_told_at_the_end(client: TestClient) -> None:
+    id = "a3f5c0e19b7d4e82a3f5c0e19b7d4e82"
+    with connected(client) as live:
+        live.start(vocabulary_id=id, max_sentence_silence=100, format="WAV", sample_rate=44100)
+        status_message = live.stop()[-1]["header"]["status_message"]
+    for field in ("vocabulary_id", "max_sentence_silence", "sample_rate"):
+        assert field in status_message
 
 
 def test_a_message_that_is_none_fails(client: TestClient) -> None:

@@ -113,6 +113,14 @@ def test_two_passes_end_in_the_offline_text_with_its_times(client: TestClient) -
     assert all(m["is_final"] is False and m["wav_name"] == "demo" for m in results)
 
 
+@pytest.mark.parametrize("mode", ["2PASS", "Offline"])
+def test_what_an_opening_asks_for_without_effect_is_told_at_the_end(client: TestClient, mode: str) -> None:
+    with client.websocket_connect(PATH) as socket:
+        *_, end = speak(socket, WEATHER.pcm, mode=mode, hotwords="天气 500", wav_name=7, itn="", chunk_size=5)
+    assert (end["mode"], end["wav_name"]) == (mode.lower(), "7")
+    assert end["warnings"] == ["hotwords: 1 weights are beyond 1 to 100 and count as the nearest."]
+
+
 def test_online_text_grows_before_the_sentence_ends(client: TestClient) -> None:
     with client.websocket_connect(PATH) as socket:
         messages = speak(socket, PAUSE.pcm)

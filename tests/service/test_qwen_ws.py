@@ -213,6 +213,17 @@ def test_a_context_is_taken(client: TestClient) -> None:
     assert characters(final["text"]) == said("weather")
 
 
+def test_what_a_start_asks_for_without_effect_is_told_by_the_final(client: TestClient) -> None:
+    with client.websocket_connect(PATH) as socket:
+        socket.send_json({"type": "Start", "payload": {"language": "四川话", "unfixed_token_num": -1}})
+        send(socket, WEATHER.pcm)
+        socket.send_json({"type": "STOP"})
+        messages = received(socket)
+    assert messages[0]["params"]["language"] == "zh"
+    warnings = messages[-1]["result"]["warnings"]
+    assert [warning.partition(":")[0] for warning in warnings] == ["language", "unfixed_token_num"]
+
+
 # Bad input
 
 
@@ -221,9 +232,8 @@ def test_a_context_is_taken(client: TestClient) -> None:
     [
         ({"format": "tape"}, "INVALID_PARAMETER", "format"),
         ({"sample_rate": 0}, "INVALID_PARAMETER", "sample_rate"),
-        ({"chunk_size_sec": 0}, "INVALID_PARAMETER", "chunk_size_sec"),
+        ({"chunk_size_sec": "many"}, "INVALID_PARAMETER", "chunk_size_sec"),
         ({"language": "Klingon"}, "INVALID_PARAMETER", "Klingon"),
-        ({"unfixed_token_num": -1}, "INVALID_PARAMETER", "unfixed_token_num"),
         ({"model": "paraformer-demo"}, "INVALID_PARAMETER", "paraformer-demo"),
     ],
 )

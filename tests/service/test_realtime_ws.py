@@ -420,7 +420,7 @@ def test_no_text_is_logged(socket: WebSocketTestSession, caplog: pytest.LogCaptu
     [
         {"type": "transcription"},
         {"type": "transcription", "audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
-        {"type": "transcription", "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}},
+        {"type": "transcription", "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": "high"}}}},
     ],
     ids=["nothing", "noise", "refused"],
 )

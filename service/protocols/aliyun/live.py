@@ -77,7 +77,7 @@ class _Conversation:
                 if (so_far := messages.so_far()) is not None:
                     await self._connection.send(so_far)
                 raise
-            await self._connection.send(messages.completed(live.warnings))
+            await self._connection.send(messages.completed((*asked.warnings, *live.warnings)))
 
     def _is_stop(self, text: str, start: Directive) -> bool:
         """Understands a text message that comes while a task is under way."""

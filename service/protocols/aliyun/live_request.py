@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.domain import RecognitionOptions
-from service.errors import InvalidRequest, UnknownDirective, UnsupportedSampleRate
+from service.errors import InvalidRequest, UnknownDirective
 from service.live.options import SessionOptions
 from service.protocols.aliyun.live_response import Namespace
-from service.protocols.shared.fields import invalid_field
-from service.protocols.shared.hotwords import parse_vocabulary
+from service.protocols.shared.hotwords import Hotwords
 from service.protocols.shared.names import loaded_model
+from service.protocols.shared.values import FORMAT_NAMES, Choice, ClientValues, Flag, Nearest, PcmRate, Text
 
 Action = Literal["start", "stop", "control"]
 
@@ -78,11 +78,7 @@ def read_directive(text: str) -> Directive:
     return Directive(*known, header.task_id, message.payload or {})
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-class StartPayload(BaseModel):
+class StartPayload(ClientValues):
     """Says what a start asks for, with the cloud's defaults; what else it says has no effect, as there.
 
     Attributes:
@@ -93,53 +89,32 @@ class StartPayload(BaseModel):
         enable_inverse_text_normalization: Whether numbers, dates and units are written in digits.
         max_sentence_silence: The silence that ends a sentence, in ms.
         enable_words: Whether words are told with their times.
-        disfluency: Accepted: filler words are never left out.
-        vocabulary_id: Hotwords with their weights: ``词1 权重1 词2 权重2``.
+        vocabulary_id: Hotwords with their weights.
         speech_noise_threshold: From -1 to 1; higher takes less for speech; null: the model's own.
         model_id: The id of a loaded model, "" for the default; ours, as in the REST API.
     """
 
-    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
-    sample_rate: Literal[8000, 16000] = 16000
-    enable_intermediate_result: bool = False
-    enable_punctuation_prediction: bool = False
-    enable_inverse_text_normalization: bool = False
-    max_sentence_silence: int = Field(default=800, ge=200, le=2000)
-    enable_words: bool = False
-    disfluency: bool = False
-    vocabulary_id: str = Field(default="", max_length=100_000)
-    speech_noise_threshold: float | None = Field(default=None, ge=-1, le=1)
-    model_id: str = ""
-
-    model_config = ConfigDict(hide_input_in_errors=True, protected_namespaces=())
-
-    @classmethod
-    def read(cls, payload: dict[str, Any]) -> StartPayload:
-        """Reads a start's payload; a field that is null counts as absent.
-
-        Raises:
-            InvalidRequest: ``param`` names a field whose value it can't have.
-            UnsupportedSampleRate: that field is the sample rate.
-        """
-        try:
-            return cls.model_validate({name: value for name, value in payload.items() if value is not None})
-        except ValidationError as error:
-            failure = invalid_field(error)
-            if failure.param == "sample_rate":
-                raise UnsupportedSampleRate(failure.message, param=failure.param) from None
-            raise failure from None
+    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], Choice(FORMAT_NAMES)] = "pcm"
+    sample_rate: Annotated[int, PcmRate(rates=(8000, 16000))] = 16000
+    enable_intermediate_result: Flag = False
+    enable_punctuation_prediction: Flag = False
+    enable_inverse_text_normalization: Flag = False
+    max_sentence_silence: Annotated[int, Nearest(200, 6000)] = 800
+    enable_words: Flag = False
+    vocabulary_id: Hotwords = ()
+    speech_noise_threshold: Annotated[float, Nearest(-1, 1)] | None = None
+    model_id: Annotated[str, Text(1000)] = ""
 
     def session_options(self, enabled: Sequence[str]) -> SessionOptions:
         """Makes the options of the session that is asked for.
 
         Raises:
             ModelNotFound: the model is not among ``enabled``.
-            InvalidRequest: hotwords that can't be read.
         """
         return SessionOptions(
             recognition=RecognitionOptions(
                 model=loaded_model(self.model_id, enabled),
-                hotwords=parse_vocabulary(self.vocabulary_id),
+                hotwords=self.vocabulary_id,
                 word_timestamps=self.enable_words,
                 punctuation=self.enable_punctuation_prediction,
                 inverse_text_normalization=self.enable_inverse_text_normalization,

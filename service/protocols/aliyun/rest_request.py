@@ -4,61 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from service.domain import Diarization, RawPcm, RecognitionOptions
-from service.errors import InvalidRequest, UnsupportedSampleRate
-from service.protocols.shared.fields import field_schemas, invalid_field
-from service.protocols.shared.hotwords import parse_vocabulary
+from service.errors import InvalidRequest
+from service.protocols.shared.fields import field_schemas
+from service.protocols.shared.hotwords import Hotwords
 from service.protocols.shared.names import loaded_model
+from service.protocols.shared.values import (
+    FORMAT_NAMES,
+    Choice,
+    ClientValues,
+    Flag,
+    Nearest,
+    PcmRate,
+    Text,
+    unknown_fields,
+)
 
 AudioFormat = Literal["pcm", "wav", "mp3", "aac", "amr", "opus", "speex", "flac", "m4a"]
-SampleRate = Literal[8000, 16000, 22050, 24000, 44100, 48000]
-_RATES = {str(rate): rate for rate in get_args(SampleRate)}
+SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 
 # Read before the query is: see service/auth.py.
 _TOKEN = "token"
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _rate(value: object) -> object:
-    return _RATES.get(value, value) if isinstance(value, str) else value
-
-
-class RecognitionQuery(BaseModel):
+class RecognitionQuery(ClientValues):
     """Holds the query of ``POST /stream/v1/asr``; an empty parameter counts as one not sent."""
 
     appkey: str = Field(default="", description="Accepted; this service has no projects.")
-    format: Annotated[AudioFormat, BeforeValidator(_lower)] | SkipJsonSchema[None] = Field(
+    format: Annotated[AudioFormat, Choice(FORMAT_NAMES, needless=True)] | SkipJsonSchema[None] = Field(
         default=None,
         description="`pcm`: headerless 16-bit mono PCM. Any other format is found from the bytes.",
     )
-    sample_rate: Annotated[SampleRate, BeforeValidator(_rate)] = Field(
+    sample_rate: Annotated[int, PcmRate(rates=SAMPLE_RATES_HZ)] = Field(
         default=16000, description="What headerless PCM was sampled at, in Hz; other audio says so itself."
     )
-    model_id: str = Field(default="", description="A model id of `/stream/v1/asr/models`; absent: the default model.")
-    audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of a body.")
-    audio_track: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+    model_id: Annotated[str, Text(1000)] = Field(
+        default="", description="A model id of `/stream/v1/asr/models`; absent: the default model."
+    )
+    audio_address: Annotated[str, Text(10_000)] = Field(
+        default="", description="An http(s) URL of the audio, instead of a body."
+    )
+    audio_track: Annotated[int, Nearest(1, 1000, less_is_none=True)] | SkipJsonSchema[None] = Field(
         default=None,
         description="Which audio track of a file that has several, from 1; absent: the one that the file marks as its "
         "default. Ours.",
     )
-    enable_speaker_diarization: bool = Field(default=True, description="`speaker_id` in the segments.")
-    speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
-        default=None, description="How many speakers there are, if that is known; absent: it is found. Ours."
+    enable_speaker_diarization: Flag = Field(default=True, description="`speaker_id` in the segments.")
+    speaker_count: Annotated[int, Nearest(1, 100, less_is_none=True)] | SkipJsonSchema[None] = Field(
+        default=None, description="How many speakers there are, if that is known; absent or 0: it is found. Ours."
     )
-    word_timestamps: bool = Field(default=True, description="`word_tokens` in the segments: words with their times.")
-    vocabulary_id: str = Field(default="", description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`.")
-    enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
-    enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
-
-    model_config = ConfigDict(hide_input_in_errors=True, protected_namespaces=())
+    word_timestamps: Flag = Field(default=True, description="`word_tokens` in the segments: words with their times.")
+    vocabulary_id: Hotwords = Field(
+        default=(), description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`."
+    )
+    enable_punctuation_prediction: Flag = Field(default=True, description="Punctuated text.")
+    enable_inverse_text_normalization: Flag = Field(default=True, description="Numbers, dates and units in digits.")
 
     @classmethod
     def from_items(cls, items: Iterable[tuple[str, str]]) -> RecognitionQuery:
@@ -67,23 +72,15 @@ class RecognitionQuery(BaseModel):
         Raises:
             InvalidRequest: a parameter is given twice, is not UTF-8, or has a value that it can't have;
                 ``param`` names it.
-            UnsupportedSampleRate: that value is the sample rate.
         """
         given: dict[str, str] = {}
         for name, value in items:
             if name in cls.model_fields and value:
-                if name in given:
+                if given.setdefault(name, value) != value:
                     raise InvalidRequest(f"`{name}` was given more than once.", param=name)
                 if "\ufffd" in value:
                     raise InvalidRequest(f"The text of `{name}` is not UTF-8.", param=name)
-                given[name] = value
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            failure = invalid_field(error)
-            if failure.param == "sample_rate":
-                raise UnsupportedSampleRate(failure.message, param=failure.param) from None
-            raise failure from None
+        return cls.read(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +109,13 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
 
     Raises:
         ModelNotFound: the model is not among ``enabled``.
-        InvalidRequest: hotwords that can't be read.
     """
-    warnings = []
-    unknown = sorted(set(names) - {*RecognitionQuery.model_fields, _TOKEN})
-    if unknown:
-        warnings.append(f"Unknown parameters had no effect: {', '.join(name[:50] for name in unknown)}.")
     model = loaded_model(query.model_id, enabled)
     tell_apart = query.enable_speaker_diarization and model.speaker is not None
     return RecognitionRequest(
         options=RecognitionOptions(
             model=model,
-            hotwords=parse_vocabulary(query.vocabulary_id),
+            hotwords=query.vocabulary_id,
             word_timestamps=query.word_timestamps,
             punctuation=query.enable_punctuation_prediction,
             inverse_text_normalization=query.enable_inverse_text_normalization,
@@ -132,7 +124,7 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
         audio_address=query.audio_address,
         raw=RawPcm(query.sample_rate) if query.format == "pcm" else None,
         audio_track=query.audio_track,
-        warnings=tuple(warnings),
+        warnings=(*query.warnings, *unknown_fields(names, {*RecognitionQuery.model_fields, _TOKEN})),
     )
 
 

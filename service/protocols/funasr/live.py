@@ -84,14 +84,14 @@ class _Conversation:
 
     async def _take(self, message: dict[str, Any]) -> None:
         """Recognises the recording that ``message`` opens, and acknowledges its end."""
-        self._opening = opening = Opening.from_message(message)
-        warnings: tuple[str, ...] = ()
+        self._opening = opening = Opening.read(message)
+        warnings = opening.warnings
         if not opening.is_speaking:
             self._is_end(message)
         elif opening.result_mode == "offline":
-            warnings = await self._transcribe()
+            warnings += await self._transcribe()
         else:
-            warnings = await self._recognise()
+            warnings += await self._recognise()
         if opening.mode is not None or self._closing.is_end:
             await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name, warnings=list(warnings) or None))
 

@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-
-from service.domain import Hotword, RawPcm, RecognitionOptions
+from service.domain import RawPcm, RecognitionOptions
 from service.errors import InvalidRequest
 from service.live.options import SessionOptions
 from service.protocols.funasr.live_response import Mode
-from service.protocols.shared.fields import invalid_field, json_object
-from service.protocols.shared.hotwords import MOST_HOTWORDS
+from service.protocols.shared.fields import json_object
+from service.protocols.shared.hotwords import Hotwords
 from service.protocols.shared.names import loaded_model
+from service.protocols.shared.values import FLAG, FORMAT_NAMES, Choice, ClientValues, Flag, PcmRate, Text
 
-log = logging.getLogger(__name__)
-
+_LONGEST_WAV_NAME = 1000
 _LIVE_FORMATS = ("pcm", "wav", "opus", "speex", "amr", "mp3", "aac")
 
 
-def _as_sizes(value: object) -> object:
-    """Reads `5, 10, 5` and `[5, 10, 5]` in a string as the list that they stand for."""
-    return value.strip("[] ").split(",") if isinstance(value, str) else value
-
-
-def _check_hotwords(value: tuple[Hotword, ...]) -> tuple[Hotword, ...]:
-    if len(value) > MOST_HOTWORDS:
-        raise ValueError(f"more than {MOST_HOTWORDS} words")
-    return value
-
-
-class Opening(BaseModel):
+class Opening(ClientValues):
     """Holds the first text frame of a recording.
 
     What clients send beyond it is for FunASR's own models and not read.
 
     Attributes:
         mode: Absent in what clients of FunASR's offline server send; those expect one result and no more.
-        chunk_size: Checked; it has no effect.
         wav_name: What the client calls the recording; its results repeat it.
         wav_format: What the bytes of the audio are, in the client's words.
         audio_fs: The rate of headerless PCM, in Hz.
@@ -50,33 +33,13 @@ class Opening(BaseModel):
         itn: Whether numbers, dates and units are written in digits.
     """
 
-    mode: Mode | None = None
-    chunk_size: Annotated[list[int], BeforeValidator(_as_sizes), Field(min_length=3, max_length=3)] = [5, 10, 5]
-    wav_name: str = Field(default="microphone", max_length=1000)
-    wav_format: str = Field(default="pcm", max_length=100)
-    audio_fs: int = Field(default=16_000, ge=8000, le=96_000)
-    is_speaking: bool = True
-    hotwords: Annotated[tuple[Hotword, ...], AfterValidator(_check_hotwords)] = ()
-    itn: bool = True
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    @field_validator("hotwords", mode="before")
-    @classmethod
-    def _read_hotwords(cls, value: object) -> object:
-        return parse_hotwords(value)
-
-    @classmethod
-    def from_message(cls, message: dict[str, Any]) -> Opening:
-        """Reads an opening; a field that is null counts as absent.
-
-        Raises:
-            InvalidRequest: ``param`` names a field whose value it can't have.
-        """
-        try:
-            return cls.model_validate({name: value for name, value in message.items() if value is not None})
-        except ValidationError as error:
-            raise invalid_field(error) from None
+    mode: Annotated[Mode, Choice()] | None = None
+    wav_name: Annotated[str, Text(_LONGEST_WAV_NAME, cut=True)] = "microphone"
+    wav_format: Annotated[str, Text(cut=True, lower=True)] = "pcm"
+    audio_fs: Annotated[int, PcmRate("wav_format")] = 16_000
+    is_speaking: Flag = True
+    hotwords: Hotwords = ()
+    itn: Flag = True
 
     @property
     def result_mode(self) -> Mode:
@@ -86,7 +49,7 @@ class Opening(BaseModel):
     @property
     def stream_format(self) -> str:
         """Returns what AudioStream is to take the bytes for: "any" is found from them."""
-        name = self.wav_format.lower()
+        name = FORMAT_NAMES.get(self.wav_format, self.wav_format)
         return name if name in _LIVE_FORMATS else "any"
 
     @property
@@ -115,7 +78,7 @@ class Opening(BaseModel):
         )
 
 
-class Closing(BaseModel):
+class Closing(ClientValues):
     """Holds a text frame after the first: the recording's end.
 
     Attributes:
@@ -123,8 +86,8 @@ class Closing(BaseModel):
         is_end: Whether the client waits for the acknowledgement.
     """
 
-    is_speaking: Literal[False]
-    is_end: bool = False
+    is_speaking: Annotated[Literal[False], FLAG]
+    is_end: Flag = False
 
 
 def read_message(message: str | bytes) -> dict[str, Any]:
@@ -139,37 +102,3 @@ def read_message(message: str | bytes) -> dict[str, Any]:
     if found is None:
         raise InvalidRequest("A text frame must be a JSON object.")
     return found
-
-
-def parse_hotwords(value: object) -> tuple[Hotword, ...]:
-    """Reads words with their weights (a JSON object, also in a string), or separated by commas or spaces, without.
-
-    Weights outside of 1 to 100 count as the nearest that there is.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("must be a JSON object of words and weights, or words") from None
-    if isinstance(value, dict):
-        return tuple(Hotword(word.strip(), _weight(word, weight)) for word, weight in value.items() if word.strip())
-    if isinstance(value, str):
-        words = re.split(r"[,，]", value) if re.search(r"[,，]", value) else value.split()
-        return tuple(Hotword(word.strip()) for word in words if word.strip())
-    raise ValueError("must be a JSON object of words and weights, or words")
-
-
-def _weight(word: str, value: object) -> int:
-    try:
-        given = round(float(value)) if isinstance(value, str | int | float) else None
-    except (ValueError, OverflowError):
-        given = None
-    if given is None:
-        raise ValueError(f"the weight of {word[:50]!r} is no number")
-    weight = min(max(given, 1), 100)
-    if weight != given:
-        log.warning("hotword %.50r: its weight %d is outside of 1 to 100 and counts as %d", word, given, weight)
-    return weight

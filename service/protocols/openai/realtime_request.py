@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationInfo
 
 from runners import catalog
 from service.audio import g711
@@ -18,17 +15,30 @@ from service.audio.stream import AudioStream
 from service.domain import Hotword, RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
 from service.live.options import SessionOptions
-from service.protocols.openai.transcriptions_request import resolve_model
-from service.protocols.shared.hotwords import MOST_HOTWORDS, prompt_hotwords
-from service.protocols.shared.names import known_language
+from service.protocols.shared.hotwords import Keywords, prompt_hotwords, unused_warnings
+from service.protocols.shared.names import check_language, loaded_model
+from service.protocols.shared.values import (
+    LONGEST_NAME,
+    LONGEST_PROMPT,
+    Choice,
+    ClientValues,
+    Items,
+    Language,
+    Nearest,
+    PcmRate,
+    Text,
+    decode_base64,
+    is_chosen,
+    warn,
+)
 
-_MODEL_PARAM = "session.audio.input.transcription.model"
-# Names of OpenAI's live models; like whisper-1 they mean the default model.
-_ALIASES = ("gpt-*realtime*", "gpt-live-transcribe*")
-# What counts as the end of a sentence is bounded: below, words are torn apart; above, nothing ever ends.
-_SILENCE_MS = (200, 6000)
+_TRANSCRIPTION = "session.audio.input.transcription"
 _LOGPROBS = "item.input_audio_transcription.logprobs"
 _LAWS: dict[str, g711.Law] = {"audio/pcmu": "mu", "audio/pcma": "a"}
+_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+_FORMAT_NAMES = {**_FORMATS, "pcm": "audio/pcm", "pcmu": "audio/pcmu", "pcma": "audio/pcma"}
+# What clients call turn detection that is switched off.
+_OFF = ("", "none", "null", "off", "disabled", "false", "manual")
 
 
 class Format(BaseModel):
@@ -39,8 +49,8 @@ class Format(BaseModel):
         rate: Of PCM16, in Hz; G.711 has always 8000.
     """
 
-    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
-    rate: int = Field(default=24_000, ge=8000, le=96_000)
+    type: Annotated[Literal["audio/pcm", "audio/pcmu", "audio/pcma"], Choice(_FORMAT_NAMES)] = "audio/pcm"
+    rate: Annotated[int, PcmRate("type", pcm="audio/pcm")] = 24_000
 
     @property
     def law(self) -> g711.Law | None:
@@ -65,20 +75,16 @@ class Transcription(BaseModel):
     """Says how audio is recognised.
 
     Attributes:
-        model: The id of a loaded model, or a name that means the default one, as null does.
-        language: A code or a name; null: the model finds it.
+        model: The name of a loaded model, or one that means the default one, as null does.
+        language: A code, read from any name; null: the model finds it.
         prompt: Names and terms that may occur; null: none.
         keywords: Hotwords.
     """
 
-    model: str | None = None
-    language: str | None = None
-    prompt: str | None = None
-    keywords: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=MOST_HOTWORDS)
-
-
-def _within_bounds(value: object) -> object:
-    return min(max(value, _SILENCE_MS[0]), _SILENCE_MS[1]) if isinstance(value, int | float) else value
+    model: Annotated[str, Text(1000)] | None = None
+    language: Language = None
+    prompt: Annotated[str, Text(LONGEST_PROMPT, cut=True)] | None = None
+    keywords: Keywords = []
 
 
 class TurnDetection(BaseModel):
@@ -88,13 +94,35 @@ class TurnDetection(BaseModel):
         type: The only kind there is.
         threshold: How sure to be of speech, from 0 to 1; 0.5 is the VAD's own.
         prefix_padding_ms: How much earlier than it was found speech is told to start.
-        silence_duration_ms: The silence that ends a sentence; beyond what is sensible it is the nearest that is.
+        silence_duration_ms: The silence that ends a sentence. It is bounded: below, words are torn apart; above,
+            nothing ever ends.
     """
 
-    type: Literal["server_vad"] = "server_vad"
-    threshold: float = Field(default=0.5, ge=0, le=1)
-    prefix_padding_ms: int = Field(default=300, ge=0, le=60_000)
-    silence_duration_ms: Annotated[int, BeforeValidator(_within_bounds)] = 500
+    type: Annotated[Literal["server_vad"], Choice()] = "server_vad"
+    threshold: Annotated[float, Nearest(0, 1)] = 0.5
+    prefix_padding_ms: Annotated[int, Nearest(0, 60_000)] = 300
+    silence_duration_ms: Annotated[int, Nearest(200, 6000)] = 500
+
+
+def _detection(value: object, info: ValidationInfo) -> object:
+    """Reads turn detection that is only named, or switched off by a name; ``semantic_vad`` is served as server_vad."""
+    given = {"type": value} if isinstance(value, str) else value
+    if value is False or (isinstance(given, dict) and str(given.get("type", "server_vad")).lower() in _OFF):
+        return None
+    if isinstance(given, dict) and str(given.get("type")).lower() == "semantic_vad":
+        warn(info, "semantic_vad is served as server_vad.")
+        return {**given, "type": "server_vad"}
+    return given
+
+
+def _named_format(value: object) -> object:
+    return {"type": value} if isinstance(value, str) else value
+
+
+def _named_reduction(value: object) -> object:
+    """Keeps the name of a noise reduction, which is all that there is to tell again."""
+    kind = value.get("type") if isinstance(value, dict) else value
+    return {"type": kind} if isinstance(kind, str) and is_chosen(kind) and len(kind) <= LONGEST_NAME else None
 
 
 class AudioInput(BaseModel):
@@ -107,10 +135,10 @@ class AudioInput(BaseModel):
         turn_detection: How sentences become items; null: what the client commits does.
     """
 
-    format: Format = Format()
-    noise_reduction: dict[str, Any] | None = None
+    format: Annotated[Format, BeforeValidator(_named_format)] = Format()
+    noise_reduction: Annotated[dict[str, Any] | None, BeforeValidator(_named_reduction)] = None
     transcription: Transcription = Transcription()
-    turn_detection: TurnDetection | None = TurnDetection()
+    turn_detection: Annotated[TurnDetection | None, BeforeValidator(_detection)] = TurnDetection()
 
 
 class Audio(BaseModel):
@@ -119,7 +147,7 @@ class Audio(BaseModel):
     input: AudioInput = AudioInput()
 
 
-class SessionSettings(BaseModel):
+class SessionSettings(ClientValues):
     """Holds a transcription session's configuration, in the API's own shape.
 
     Fields that mean nothing here are not read.
@@ -130,11 +158,9 @@ class SessionSettings(BaseModel):
         include: What the client wants beside text; of that there is "item.input_audio_transcription.logprobs".
     """
 
-    type: Literal["transcription"] = "transcription"
+    type: Annotated[Literal["transcription"], Choice()] = "transcription"
     audio: Audio = Audio()
-    include: list[str] | None = None
-
-    model_config = ConfigDict(hide_input_in_errors=True)
+    include: Annotated[list[str], Items()] | None = None
 
     def updated(self, session: dict[str, Any], enabled: Sequence[str]) -> SessionSettings:
         """Returns the settings with what a ``session`` changes, in the shape of today or the flat one of before.
@@ -143,12 +169,10 @@ class SessionSettings(BaseModel):
             InvalidRequest: a value that is wrong or not to be had; ``param`` is its path.
             ModelNotFound: the model is not among ``enabled``.
         """
-        try:
-            changed = SessionSettings.model_validate(_merged(self.model_dump(), _nested(session)))
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            param = ".".join(["session", *map(str, problem["loc"])])
-            raise InvalidRequest(f"`{param}`: {problem['msg']}", param=param) from None
+        changed = SessionSettings.read(_merged(self.model_dump(), _nested(session)), within="session")
+        prompt = changed.audio.input.transcription.prompt or ""
+        _, unused = prompt_hotwords(prompt, changed._model(enabled))
+        changed._warnings += unused_warnings(unused)
         changed.recognition(enabled)
         return changed
 
@@ -159,17 +183,22 @@ class SessionSettings(BaseModel):
             InvalidRequest, ModelNotFound: as ``updated``.
         """
         wanted = self.audio.input.transcription
-        model = _model(wanted.model or "", enabled)
+        model = self._model(enabled)
         language = wanted.language
         prompted, _ = prompt_hotwords(wanted.prompt or "", model)
         return RecognitionOptions(
             model=model,
-            language=known_language(language, "session.audio.input.transcription.language", model)
-            if language
-            else None,
+            language=check_language(language, f"{_TRANSCRIPTION}.language", model) if language else None,
             prompt=wanted.prompt or "",
             hotwords=(*prompted, *(Hotword(word) for word in wanted.keywords)),
         )
+
+    def _model(self, enabled: Sequence[str]) -> catalog.Model:
+        try:
+            return loaded_model(self.audio.input.transcription.model or "", enabled)
+        except ModelNotFound as failure:
+            failure.param = f"{_TRANSCRIPTION}.model"
+            raise
 
     def session_options(self, enabled: Sequence[str], own_threshold: float) -> SessionOptions:
         """Makes the options of a session; raises as ``recognition``.
@@ -191,22 +220,14 @@ class SessionSettings(BaseModel):
         return _LOGPROBS in (self.include or [])
 
     def described(self, session_id: str, enabled: Sequence[str]) -> dict[str, Any]:
-        """Describes the session as events show it, with what is really used."""
+        """Describes the session as events show it, with what is really used, and what of an update had no effect."""
         given = self.audio.input
         format = given.format.model_dump(exclude={"rate"} if given.format.law else None)
         transcription = {**given.transcription.model_dump(), "model": self.recognition(enabled).model.id}
         audio = {"input": {**given.model_dump(), "format": format, "transcription": transcription}}
         identity = {"id": session_id, "object": "realtime.transcription_session"}
-        return {**identity, **self.model_dump(), "audio": audio}
-
-
-def _model(name: str, enabled: Sequence[str]) -> catalog.Model:
-    is_alias = any(fnmatchcase(name.strip().lower(), alias) for alias in _ALIASES)
-    try:
-        return resolve_model("" if is_alias else name, enabled)
-    except ModelNotFound as failure:
-        failure.param = _MODEL_PARAM
-        raise
+        warnings = {"warnings": list(self.warnings)} if self.warnings else {}
+        return {**identity, **self.model_dump(), "audio": audio, **warnings}
 
 
 def _noise_threshold(threshold: float, own: float) -> float:
@@ -225,7 +246,6 @@ def flattened(session: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 _FLAT = {
     "input_audio_noise_reduction": "noise_reduction",
     "input_audio_transcription": "transcription",
@@ -238,7 +258,7 @@ def _nested(session: dict[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {_FLAT[name]: value for name, value in session.items() if name in _FLAT}
     if session.get("input_audio_format") is not None:
         name = session["input_audio_format"]
-        given["format"] = {"type": _FORMATS.get(name, name) if isinstance(name, str) else name}
+        given["format"] = {"type": name}
     rest = {name: value for name, value in session.items() if name in SessionSettings.model_fields}
     return _merged(rest, {"audio": {"input": given}}) if given else rest
 
@@ -348,7 +368,7 @@ def read_event(message: str | bytes) -> ClientEvent:
 def _audio(text: object, event_id: str | None) -> bytes:
     try:
         if isinstance(text, str):
-            return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+            return decode_base64(text)
+    except ValueError:
         pass
     raise RefusedEvent("`audio` must be base64-encoded audio bytes.", event_id, param="audio")

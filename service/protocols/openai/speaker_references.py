@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,6 +10,7 @@ from service.audio.recording import Recording
 from service.domain import SAMPLE_RATE_HZ, AudioSource, KnownSpeaker, Pcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
 from service.intake.uploads import temporary_audio_file
+from service.protocols.shared.values import decode_base64
 
 _SHORTEST_S, _LONGEST_S = 2.0, 10.0
 _TOLERANCE_S = 0.3  # encoders pad, and cut at their own frames
@@ -31,8 +30,8 @@ async def _decoded(name: str, url: str) -> Pcm:
     if not (scheme.startswith("data:") and scheme.endswith(";base64")):
         raise _wrong(name, "must be a data URL: data:audio/wav;base64,…")
     try:
-        data = base64.b64decode(content, validate=True)
-    except binascii.Error:
+        data = decode_base64(content)
+    except ValueError:
         raise _wrong(name, "is not valid base64") from None
     with temporary_audio_file() as file:
         file.write(data)

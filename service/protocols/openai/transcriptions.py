@@ -25,16 +25,16 @@ from service.protocols.openai.transcriptions_request import (
     TranscriptionForm,
     TranscriptionRequest,
     resolve,
-    resolve_model,
 )
 from service.protocols.shared import subtitles
 from service.protocols.shared.fields import failures, field_schemas
+from service.protocols.shared.names import loaded_model
 from service.serving import serving_of
 from service.settings import Settings
 
 
 class ModelObject(BaseModel):
-    """Describes a loaded model; ``title``, ``description``, ``languages`` and ``demo`` are ours."""
+    """Describes a loaded model; ``title``, ``description``, ``languages``, ``dialects`` and ``demo`` are ours."""
 
     id: str
     object: Literal["model"] = "model"
@@ -43,6 +43,7 @@ class ModelObject(BaseModel):
     title: str
     description: str
     languages: list[str]
+    dialects: list[str]
     demo: bool
 
 
@@ -52,6 +53,9 @@ class ModelList(BaseModel):
     object: Literal["list"] = "list"
     data: list[ModelObject]
 
+
+# Clients and proxies take some 8 KB of headers; the bodies have all warnings.
+_MOST_HEADER_BYTES = 4096
 
 LABEL = "openai"
 router = APIRouter(prefix="/v1", tags=["OpenAI Audio API"], responses=failures(bodies.ErrorBody, 401))
@@ -66,10 +70,15 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     """Returns the form, read and understood, with its audio in ``file``."""
 
     def check_early(fields: Fields) -> None:
-        resolve_model(TranscriptionForm.from_fields(fields).model, settings.enabled_models)
+        loaded_model(TranscriptionForm.from_fields(fields).model, settings.enabled_models)
 
     form = await receive_form(
-        request, file, max_file_bytes=settings.max_audio_size, field_limits=FIELD_LIMITS, on_file=check_early
+        request,
+        file,
+        max_file_bytes=settings.max_audio_size,
+        known_fields=TranscriptionForm.model_fields,
+        field_limits=FIELD_LIMITS,
+        on_file=check_early,
     )
     wanted = resolve(TranscriptionForm.from_fields(form.fields), form.fields, settings.enabled_models)
     if form.file_name is None and not wanted.audio_address:
@@ -98,7 +107,7 @@ _TRANSCRIPTION_FORMATS = {
     "text/event-stream": {
         "schema": {"type": "string"},
         "example": 'data: {"type":"transcript.text.delta","delta":"你好。"}\n\n'
-        'data: {"type":"transcript.text.done","text":"你好。"}\n\n',
+        'data: {"type":"transcript.text.done","text":"你好。","languages":[{"code":"zh"}]}\n\n',
     },
 }
 
@@ -109,7 +118,7 @@ _TRANSCRIPTION_FORMATS = {
     response_model=bodies.VerboseTranscriptionBody | bodies.DiarizedTranscriptionBody | bodies.TranscriptionBody,
     responses={
         200: {"content": _TRANSCRIPTION_FORMATS, "description": "The transcript, in `response_format`."},
-        **failures(bodies.ErrorBody, 400, 404, 408, 413, 415, 429, 500, 503),
+        **failures(bodies.ErrorBody, 400, 404, 408, 413, 429, 500, 503),
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}},
 )
@@ -162,7 +171,14 @@ def _with_warnings(transcript: Transcript, request: TranscriptionRequest) -> Tra
 
 def _warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
     """Puts warnings in a header, which works for every format: text and subtitles have no place for them."""
-    return {"X-Warnings": " ".join(warnings).encode("unicode_escape").decode()} if warnings else {}
+    told = ""
+    for index, warning in enumerate(warnings):
+        escaped = warning.encode("unicode_escape").decode()
+        if len(told) + len(escaped) > _MOST_HEADER_BYTES:
+            told += f" And {len(warnings) - index} others."
+            break
+        told += f" {escaped}"
+    return {"X-Warnings": told.strip()} if told else {}
 
 
 @router.post(
@@ -181,11 +197,11 @@ async def list_models(request: Request) -> ModelList:
     return ModelList(data=[_model_object(models[id], serving.started_at) for id in serving.settings.enabled_models])
 
 
-@router.get("/models/{model}", summary="Look up a model", responses=failures(bodies.ErrorBody, 404))
+@router.get("/models/{model:path}", summary="Look up a model", responses=failures(bodies.ErrorBody, 404))
 async def retrieve_model(request: Request, model: str) -> ModelObject:
-    """Finds a model by its id, or by a name that means the default model, such as `whisper-1`."""
+    """Finds a model by its id, its hub repository, or a name that means the default model, such as `whisper-1`."""
     serving = serving_of(request)
-    return _model_object(resolve_model(model, serving.settings.enabled_models), serving.started_at)
+    return _model_object(loaded_model(model, serving.settings.enabled_models), serving.started_at)
 
 
 def _model_object(model: catalog.Model, created: int) -> ModelObject:
@@ -196,5 +212,6 @@ def _model_object(model: catalog.Model, created: int) -> ModelObject:
         title=model.title,
         description=model.description,
         languages=list(model.languages),
+        dialects=list(model.dialects),
         demo=model.demo,
     )

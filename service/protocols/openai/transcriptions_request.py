@@ -7,130 +7,126 @@ refused before the file behind it is read; ``resolve`` checks the fields togethe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from runners import catalog
 from service.domain import Diarization, Hotword, RecognitionOptions
 from service.errors import InvalidRequest
+from service.intake.uploads import FieldLimit
 from service.protocols.openai.transcriptions_response import Granularity
-from service.protocols.shared.fields import invalid_field
-from service.protocols.shared.hotwords import MOST_HOTWORDS, prompt_hotwords
-from service.protocols.shared.names import known_language, loaded_model
+from service.protocols.shared.hotwords import Keywords, prompt_hotwords, unused_warnings
+from service.protocols.shared.names import check_language, loaded_model
+from service.protocols.shared.values import (
+    COMMAS,
+    LONGEST_NAME,
+    LONGEST_PROMPT,
+    Choice,
+    ClientValues,
+    Flag,
+    Items,
+    Language,
+    Nearest,
+    Text,
+    is_chosen,
+    number,
+    unknown_fields,
+)
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 
-# Names that OpenAI's clients send of their own accord; they mean the default model.
-_ALIASES = ("whisper-*", "gpt-4o-*transcribe*", "gpt-transcribe*")
+_MOST_SPEAKERS = 4
 # A speaker reference is up to 10 s of audio as a data URL: 48 kHz stereo PCM16 fits.
-FIELD_LIMITS = {"known_speaker_references": 3 * 2**20}
+FIELD_LIMITS = {"known_speaker_references": FieldLimit(3 * 2**20, _MOST_SPEAKERS)}
+# Fields that have no effect, and so no wrong value.
+_UNUSED = ("temperature", "chunking_strategy")
 
 
-class ChunkingStrategy(BaseModel):
-    """Holds OpenAI's voice activity settings, which are checked and not applied."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    type: Literal["auto", "server_vad"]
-    threshold: float | None = Field(default=None, ge=0, le=1)
-    prefix_padding_ms: int | None = Field(default=None, ge=0)
-    silence_duration_ms: int | None = Field(default=None, ge=0)
-
-
-class TranscriptionForm(BaseModel):
+class TranscriptionForm(ClientValues):
     """Holds the fields of ``POST /v1/audio/transcriptions`` but ``file``; an empty field counts as one not sent."""
 
-    audio_address: str = Field(default="", description="An http(s) URL of the audio, instead of `file`.")
-    audio_track: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+    audio_address: Annotated[str, Text(10_000)] = Field(
+        default="", description="An http(s) URL of the audio, instead of `file`."
+    )
+    audio_track: Annotated[int, Nearest(1, 1000, less_is_none=True)] | SkipJsonSchema[None] = Field(
         default=None,
         description="Which audio track of a file that has several, from 1; absent: the one that the file marks as its "
         "default.",
     )
-    model: str = Field(
+    model: Annotated[str, Text(1000)] = Field(
         default="",
-        description="A model id of `/v1/models`. Absent, `whisper-1`, other `whisper-*` and "
-        "`gpt-4o-*transcribe*` names mean the default model.",
+        description="A model id of `/v1/models`, its hub repository, or its family's name. Absent, `whisper-1`, other "
+        "`whisper-*` and `gpt-4o-*transcribe*` names mean the default model.",
     )
-    language: str = Field(
-        default="",
-        description="Language of the audio: ISO-639-1 such as `zh`, or a name such as `Chinese`. Absent, "
-        "Qwen3-ASR finds it and the answer has it.",
+    language: Language = Field(
+        default=None,
+        description="Language of the audio: ISO-639-1 such as `zh`, or a name such as `Chinese`; a Chinese dialect "
+        "such as `Sichuan` means Chinese or Cantonese. Absent or `auto`, Qwen3-ASR finds it and the answer has it.",
     )
-    languages: list[str] = Field(
+    languages: Annotated[list[Language], Items()] = Field(
         default=[], alias="languages[]", description="Languages that the audio may be in, as in `language`."
     )
-    prompt: str = Field(
+    prompt: Annotated[str, Text(LONGEST_PROMPT, cut=True)] = Field(
         default="",
         description="Context: names and terms that occur in the recording. Qwen3-ASR reads it word for word (2,000 "
         "characters); Paraformer prefers its words, separated by spaces or commas, like `keywords[]`.",
     )
-    keywords: list[Annotated[str, Field(max_length=200)]] = Field(
-        default=[], alias="keywords[]", max_length=MOST_HOTWORDS, description="Words to prefer (hotwords)."
+    keywords: Keywords = Field(
+        default=[],
+        alias="keywords[]",
+        description="Words to prefer (hotwords), also several in one field, between commas or spaces.",
     )
-    temperature: float = Field(
-        default=0, ge=0, le=1, allow_inf_nan=False, description="Accepted; recognition is deterministic."
+    temperature: Annotated[list[Any], WithJsonSchema({"type": "number"})] = Field(
+        default=[], description="Accepted; recognition is deterministic."
     )
-    response_format: ResponseFormat | SkipJsonSchema[None] = Field(
+    response_format: Annotated[ResponseFormat, Choice()] | SkipJsonSchema[None] = Field(
         default=None,
         description="Default `verbose_json`; `json` where `include[]=logprobs` is asked for.",
     )
-    timestamp_granularities: list[Granularity] = Field(
+    timestamp_granularities: Annotated[list[Annotated[Granularity, Choice()]], Items()] = Field(
         default=[], alias="timestamp_granularities[]", description="What `verbose_json` gives times of."
     )
-    include: list[Literal["logprobs"]] = Field(
+    include: Annotated[list[Annotated[Literal["logprobs"], Choice()]], Items()] = Field(
         default=[], alias="include[]", description="`logprobs`: the words' log probabilities, in `json` or a stream."
     )
-    chunking_strategy: Annotated[
-        ChunkingStrategy | SkipJsonSchema[None], WithJsonSchema({"type": "string", "examples": ["auto"]})
-    ] = Field(
-        default=None,
-        description="`auto`, or `server_vad` settings as JSON or as `chunking_strategy[type]` and so on; "
-        "the settings are checked and not applied.",
+    chunking_strategy: Annotated[list[Any], WithJsonSchema({"type": "string", "examples": ["auto"]})] = Field(
+        default=[], description="Accepted; segments follow the model's own VAD."
     )
-    known_speaker_names: list[str] = Field(
-        default=[], alias="known_speaker_names[]", max_length=4, description="Names for at most four speakers."
+    known_speaker_names: Annotated[list[Annotated[str, Text(LONGEST_NAME)]], Items("")] = Field(
+        default=[],
+        alias="known_speaker_names[]",
+        max_length=_MOST_SPEAKERS,
+        description="Names for at most four speakers.",
     )
-    known_speaker_references: list[str] = Field(
+    known_speaker_references: Annotated[list[str], Items(r",(?=data:)")] = Field(
         default=[],
         alias="known_speaker_references[]",
-        max_length=4,
+        max_length=_MOST_SPEAKERS,
         description="How each of them sounds: data URLs of 2 to 10 s of audio, as many as names.",
     )
-    stream: bool = Field(default=False, description="Server-sent events: text as segments finish.")
-    enable_speaker_diarization: bool = Field(
+    stream: Flag = Field(default=False, description="Server-sent events: text as segments finish.")
+    enable_speaker_diarization: Flag = Field(
         default=True,
         description="Tell speakers apart, in the formats that say who speaks: `verbose_json`, `diarized_json`, "
         "`srt`, `vtt`.",
     )
-    word_timestamps: bool = Field(
+    word_timestamps: Flag = Field(
         default=True,
         description="Words with times in `verbose_json`, unless `timestamp_granularities[]` says. Qwen3-ASR has them "
         "in 11 languages; in others a warning says that there are none.",
     )
-    enable_inverse_text_normalization: bool = Field(default=True, description="Numbers, dates and units in digits.")
-    enable_punctuation_prediction: bool = Field(default=True, description="Punctuated text.")
-    speaker_count: Annotated[int, Field(ge=1, le=100)] | SkipJsonSchema[None] = Field(
-        default=None, description="How many speakers there are, if that is known; absent: it is found."
+    enable_inverse_text_normalization: Flag = Field(default=True, description="Numbers, dates and units in digits.")
+    enable_punctuation_prediction: Flag = Field(default=True, description="Punctuated text.")
+    speaker_count: Annotated[int, Nearest(1, 100, less_is_none=True)] | SkipJsonSchema[None] = Field(
+        default=None, description="How many speakers there are, if that is known; absent or 0: it is found."
     )
 
-    model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
-
-    @field_validator("chunking_strategy", mode="before")
-    @classmethod
-    def _read_strategy(cls, value: object) -> object:
-        if value == "auto":
-            return {"type": "auto"}
-        if isinstance(value, str):
-            try:
-                return json.loads(value)
-            except (ValueError, RecursionError):
-                raise ValueError("must be `auto` or a JSON object") from None
-        return value
+    model_config = ConfigDict(populate_by_name=True)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Sequence[str]]) -> TranscriptionForm:
@@ -139,30 +135,24 @@ class TranscriptionForm(BaseModel):
         Raises:
             InvalidRequest: a field is given twice or has a value that it can't have; ``param`` names it.
         """
-        try:
-            return cls.model_validate(_grouped(fields))
-        except ValidationError as error:
-            raise invalid_field(error) from None
+        return cls.read(_grouped(fields))
 
 
 _LISTS = frozenset(f.alias.removesuffix("[]") for f in TranscriptionForm.model_fields.values() if f.alias)
 
 
 def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Returns ``a[]`` and repeated ``a`` as lists where ``a`` is one, ``a[b]`` as a dict, everything else as it is."""
+    """Returns ``a[]``, ``a[0]`` and repeated ``a`` as lists where ``a`` is one, and one value of the rest."""
     grouped: dict[str, Any] = {}
     for given_name, values in fields.items():
         name, _, key = given_name.removesuffix("[]").partition("[")
-        given = [value for value in values if value]
+        given = list(dict.fromkeys(value for value in values if value))
         if name in _LISTS:
-            grouped.setdefault(name, []).extend(given)
-        elif len(given) > 1 or (given and not key and name in grouped):
+            grouped.setdefault(name, []).extend(value for value in values if value)
+        elif name in _UNUSED:
+            grouped.setdefault(name, []).extend({key.removesuffix("]"): value} if key else value for value in given)
+        elif len(given) > 1 or (given and grouped.get(name, given[0]) != given[0]):
             raise InvalidRequest(f"`{name}` was given more than once.", param=name)
-        elif given and key:
-            settings = grouped.setdefault(name, {})
-            if not isinstance(settings, dict):
-                raise InvalidRequest(f"`{name}` was given both with and without brackets.", param=name)
-            settings[key.removesuffix("]")] = given[0]
         elif given:
             grouped[name] = given[0]
     return grouped
@@ -204,9 +194,10 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
         ModelNotFound: the model is not among ``enabled``.
         InvalidRequest: fields that don't go together, a language that the model doesn't know.
     """
-    model = resolve_model(form.model, enabled)
+    model = loaded_model(form.model, enabled)
     logprobs = "logprobs" in form.include
     response_format = form.response_format or ("json" if logprobs else "verbose_json")
+    names, references = _known_speakers(form)
     _check_formats(form, response_format, model)
     diarization = _diarization(form, response_format, model)
     prompted, unused = prompt_hotwords(form.prompt, model)
@@ -223,14 +214,19 @@ def resolve(form: TranscriptionForm, fields: Mapping[str, object], enabled: Sequ
             inverse_text_normalization=form.enable_inverse_text_normalization,
             diarization=diarization,
         ),
-        speaker_references=tuple(zip(form.known_speaker_names, form.known_speaker_references, strict=True)),
+        speaker_references=tuple(zip(names, references, strict=True)),
         audio_address=form.audio_address,
         audio_track=form.audio_track,
         response_format=response_format,
         granularities=granularities,
         logprobs=logprobs,
         stream=form.stream,
-        warnings=tuple(_warnings(form, fields, unused, speakers_told=diarization is not None)),
+        warnings=(
+            *form.warnings,
+            *unused_warnings(unused),
+            *_unused_warnings(form, response_format, speakers_told=diarization is not None),
+            *unknown_fields((name.partition("[")[0] for name in fields), {"file", *TranscriptionForm.model_fields}),
+        ),
     )
 
 
@@ -243,29 +239,9 @@ def _shows_word_times(
     return response_format == "verbose_json" and "word" in granularities and not form.stream
 
 
-def resolve_model(name: str, enabled: Sequence[str]) -> catalog.Model:
-    """Returns the loaded model that a client's name means.
-
-    Raises:
-        ModelNotFound: it is not among ``enabled``, which the message lists.
-    """
-    is_alias = any(fnmatchcase(name.strip().lower(), alias) for alias in _ALIASES)
-    return loaded_model("" if is_alias else name, enabled)
-
-
 def _check_formats(form: TranscriptionForm, response_format: ResponseFormat, model: catalog.Model) -> None:
     if form.stream and response_format in ("srt", "vtt"):
         raise InvalidRequest(f"`{response_format}` can't be streamed; use `json` or `text`.", param="response_format")
-    if form.timestamp_granularities and (form.stream or response_format != "verbose_json"):
-        raise InvalidRequest(
-            "`timestamp_granularities[]` needs `response_format=verbose_json`, not streamed.",
-            param="timestamp_granularities",
-        )
-    if len(form.known_speaker_names) != len(form.known_speaker_references):
-        raise InvalidRequest(
-            "`known_speaker_names[]` and `known_speaker_references[]` go together, one reference for each name.",
-            param="known_speaker_references",
-        )
     if response_format == "diarized_json" and (not form.enable_speaker_diarization or model.speaker is None):
         reason = (
             "with speaker diarization" if model.speaker else f"with a model that tells voices apart, not {model.id}"
@@ -283,26 +259,45 @@ def _diarization(form: TranscriptionForm, response_format: ResponseFormat, model
     return Diarization(form.speaker_count)
 
 
+def _known_speakers(form: TranscriptionForm) -> tuple[list[str], list[str]]:
+    """Returns (names, references), one of these for each of those; one field may hold all names, between commas."""
+    names, references = form.known_speaker_names, form.known_speaker_references
+    if len(names) == 1 and len(references) > 1:
+        names = [name for name in re.split(COMMAS, names[0]) if name]
+    if len(names) != len(references):
+        raise InvalidRequest(
+            "`known_speaker_names[]` and `known_speaker_references[]` go together, one reference for each name.",
+            param="known_speaker_references",
+        )
+    return names, references
+
+
 def _language(form: TranscriptionForm, model: catalog.Model) -> str | None:
     """Returns the code that recognition is told; None when the form leaves it open."""
-    if form.language and form.language.lower() != "auto":
-        return known_language(form.language, "language", model)
-    codes = [known_language(name, "languages", model) for name in form.languages]
+    if form.language:
+        return check_language(form.language, "language", model)
+    codes = [check_language(code, "languages", model) for code in form.languages if code]
     return codes[0] if len(codes) == 1 else None
 
 
-def _warnings(
-    form: TranscriptionForm, fields: Mapping[str, object], unused: Sequence[str], *, speakers_told: bool
-) -> list[str]:
-    warnings = []
-    if unused:
-        warnings.append(f"prompt: {len(unused)} of its parts had no effect: only words of 2 to 10 characters have.")
+def _unused_warnings(form: TranscriptionForm, response_format: ResponseFormat, *, speakers_told: bool) -> Iterator[str]:
     if (form.known_speaker_names or form.speaker_count) and not speakers_told:
-        warnings.append("known_speaker_names and speaker_count had no effect: the answer doesn't say who speaks.")
-    if form.chunking_strategy and form.chunking_strategy.model_fields_set - {"type"}:
-        warnings.append("chunking_strategy settings had no effect: segments follow the model's own VAD.")
-    known = {"file", *TranscriptionForm.model_fields}
-    unknown = sorted({name.partition("[")[0] for name in fields} - known)
-    if unknown:
-        warnings.append(f"Unknown fields had no effect: {', '.join(name[:50] for name in unknown)}.")
-    return warnings
+        yield "known_speaker_names and speaker_count had no effect: the answer doesn't say who speaks."
+    if form.timestamp_granularities and (form.stream or response_format != "verbose_json"):
+        yield "timestamp_granularities had no effect: only verbose_json, not streamed, chooses what has times."
+    temperatures = [number(value) for value in form.temperature if is_chosen(value)]
+    if len(temperatures) > 1 or any(value is None or not 0 <= value <= 1 for value in temperatures):
+        yield "temperature had no effect: recognition is deterministic."
+    if not all(_is_own_strategy(value) for value in form.chunking_strategy):
+        yield "chunking_strategy settings had no effect: segments follow the model's own VAD."
+
+
+def _is_own_strategy(value: object) -> bool:
+    """Says whether a chunking strategy is what happens anyway: the server's, without settings."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    kind = value["type"] if isinstance(value, dict) and value.keys() == {"type"} else value
+    return not is_chosen(kind) or (isinstance(kind, str) and kind.strip().lower() == "server_vad")

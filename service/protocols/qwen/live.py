@@ -87,14 +87,14 @@ class _Conversation:
             try:
                 await live.converse(listening, self._tell(live, messages))
             except ServiceError:  # the last segment's text is told by the final alone
-                await self._connection.send(messages.final(live.warnings))
+                await self._connection.send(messages.final((*asked.warnings, *live.warnings)))
                 raise
-            await self._connection.send(messages.final(live.warnings))
+            await self._connection.send(messages.final((*asked.warnings, *live.warnings)))
 
     def _is_stop(self, text: str) -> bool:
         """Understands a text message that comes while a session is under way."""
         message = json_object(text)
-        if message is not None and message.get("type") not in ("start", "stop"):
+        if message is not None and str(message.get("type")).lower() not in ("start", "stop"):
             self._connection.ignore("a message that is neither a start nor a stop")
             return False
         if Message.read(text).type == "start":

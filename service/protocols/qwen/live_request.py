@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runners import catalog
 from service.domain import RecognitionOptions
 from service.errors import InvalidRequest, ModelNotFound
 from service.live.options import SessionOptions
-from service.protocols.shared.fields import invalid_field
-from service.protocols.shared.names import known_language, loaded_model
+from service.protocols.shared.names import check_language, loaded_model
+from service.protocols.shared.values import (
+    FORMAT_NAMES,
+    LONGEST_PROMPT,
+    Choice,
+    ClientValues,
+    Flag,
+    Language,
+    Nearest,
+    PcmRate,
+    Text,
+)
 
 # What ends a segment; 60 s of speech do as well.
 _SILENCE_MS = 2000
 _LONGEST_MS = 60_000
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
 class Message(BaseModel):
     """Holds a text message: ``start`` begins a session, ``stop`` asks for its end."""
 
-    type: Literal["start", "stop"]
+    type: Annotated[Literal["start", "stop"], Choice()]
     payload: dict[str, Any] = {}
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -46,13 +52,13 @@ class Message(BaseModel):
             raise InvalidRequest(f"This is no message of the protocol: {where}: {problem['msg'][:200]}") from None
 
 
-class StartPayload(BaseModel):
+class StartPayload(ClientValues):
     """Says what a start asks for.
 
     Attributes:
         format: What the bytes of the audio are.
         sample_rate: Of headerless PCM, in Hz.
-        language: A name or a code; null or "auto": the model tells which it hears.
+        language: A code, read from any name; null: the model tells which it hears.
         context: What the model reads before it listens.
         chunk_size_sec: How much more speech is heard between two partials, in seconds.
         unfixed_chunk_num: How many partials of a segment begin anew, before the others begin with what was agreed on.
@@ -61,29 +67,15 @@ class StartPayload(BaseModel):
         model: The id of a loaded Qwen3-ASR, "" for the first; ours.
     """
 
-    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], BeforeValidator(_lower)] = "pcm"
-    sample_rate: int = Field(default=16_000, ge=8000, le=96_000)
-    language: str | None = Field(default=None, max_length=100)
-    context: str = Field(default="", max_length=100_000)
-    chunk_size_sec: float = Field(default=2.0, ge=0.2, le=30)
-    unfixed_chunk_num: int = Field(default=2, ge=0, le=1000)
-    unfixed_token_num: int = Field(default=5, ge=0, le=1000)
-    word_timestamps: bool = False
-    model: str = ""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    @classmethod
-    def read(cls, payload: dict[str, Any]) -> StartPayload:
-        """Reads a start's payload; a field that is null counts as absent.
-
-        Raises:
-            InvalidRequest: ``param`` names a field whose value it can't have.
-        """
-        try:
-            return cls.model_validate({name: value for name, value in payload.items() if value is not None})
-        except ValidationError as error:
-            raise invalid_field(error) from None
+    format: Annotated[Literal["pcm", "wav", "opus", "speex", "amr", "mp3", "aac"], Choice(FORMAT_NAMES)] = "pcm"
+    sample_rate: Annotated[int, PcmRate()] = 16_000
+    language: Language = None
+    context: Annotated[str, Text(LONGEST_PROMPT, cut=True)] = ""
+    chunk_size_sec: Annotated[float, Nearest(0.2, 30)] = 2.0
+    unfixed_chunk_num: Annotated[int, Nearest(0, 1000)] = 2
+    unfixed_token_num: Annotated[int, Nearest(0, 1000)] = 5
+    word_timestamps: Flag = False
+    model: Annotated[str, Text(1000)] = ""
 
     def session_options(self, enabled: Sequence[str]) -> SessionOptions:
         """Makes the options of the session that is asked for.
@@ -93,11 +85,10 @@ class StartPayload(BaseModel):
             InvalidRequest: the model doesn't know the language.
         """
         model = _model_that_rolls_back(self.model, enabled)
-        automatic = not self.language or self.language.lower() == "auto"
         return SessionOptions(
             recognition=RecognitionOptions(
                 model=model,
-                language=None if automatic else known_language(self.language or "", "language", model),
+                language=check_language(self.language, "language", model) if self.language else None,
                 prompt=self.context,
                 word_timestamps=self.word_timestamps,
                 inverse_text_normalization=False,  # the model writes numbers as it finds right

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, UnsupportedSampleRate
 
 _FAILURES = {
     400: "The request is wrong; the message names the field.",
@@ -37,12 +37,17 @@ def field_schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
     return schemas
 
 
-def invalid_field(error: ValidationError) -> InvalidRequest:
-    """Tells the first problem, without the value; ``param`` is the field's name without brackets."""
+def invalid_field(error: ValidationError, within: str = "") -> InvalidRequest:
+    """Tells the first problem, without the value; ``param`` is the field's name without brackets.
+
+    ``within`` is where the fields stand; there ``param`` is the whole path.
+    """
     problem = error.errors(include_url=False, include_input=False)[0]
-    param = str(problem["loc"][0]).removesuffix("[]")
+    place = ".".join(map(str, (within, *problem["loc"]))) if within else str(problem["loc"][0])
+    param = place.removesuffix("[]")
     message = problem["msg"].removeprefix("Value error, ")
-    return InvalidRequest(f"`{param}`: {message}", param=param)
+    kind = UnsupportedSampleRate if param == "sample_rate" else InvalidRequest
+    return kind(f"`{param}`: {message}", param=param)
 
 
 def json_object(text: str) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ from service.intake import uploads
 from service.intake.uploads import (
     FORM_OVERHEAD_BYTES,
     MAX_FIELD_BYTES,
+    MAX_PREAMBLE_BYTES,
+    FieldLimit,
     Fields,
     Form,
     receive_body,
@@ -67,7 +69,8 @@ def receive(
             arriving.request,
             into if into is not None else io.BytesIO(),
             max_file_bytes=LIMIT,
-            field_limits={"large": 2 * MAX_FIELD_BYTES},
+            known_fields={"prompt"},
+            field_limits={"large": FieldLimit(2 * MAX_FIELD_BYTES, 4)},
             on_file=on_file,
         )
     )
@@ -135,6 +138,9 @@ def test_fields_before_the_file_can_refuse_it_unread() -> None:
         (part("prompt", b"cut off"), None),
         (b"", None),
         (b"no form at all", None),
+        (whole(*[part("large[]", b"")] * 5), "large"),
+        (whole(part("audio", b"RIFF", "a.wav")), "file"),
+        (whole(part("audio_file", b"\xff\0", "a.wav")), "file"),
         (b"--" + BOUNDARY + b"\r\n" + b"x" * 100_000 + b": y\r\n", None),
     ],
 )
@@ -147,6 +153,60 @@ def test_a_bad_form_is_refused(body: bytes, param: str | None) -> None:
 def test_a_field_may_be_allowed_more() -> None:
     form = receive(Arriving(whole(part("large", b"a" * (2 * MAX_FIELD_BYTES)))))
     assert len(form.fields["large"][0]) == 2 * MAX_FIELD_BYTES
+
+
+def test_a_fifth_long_value_is_refused_before_it_is_read() -> None:
+    value = part("large[]", b"a" * MAX_FIELD_BYTES)
+    arriving = Arriving(*[value] * 4, part("large[]", b"").removesuffix(b"\r\n"), b"never read")
+    with pytest.raises(InvalidRequest) as raised:
+        receive(arriving)
+    assert raised.value.param == "large"
+    assert arriving.taken == 5
+
+
+def test_fields_are_bounded_together() -> None:
+    count = FORM_OVERHEAD_BYTES // MAX_FIELD_BYTES
+    body = whole(*[part(f"a{i}", b"a" * MAX_FIELD_BYTES) for i in range(count)])
+    request = Arriving(body, headers={"content-length": "0"}).request
+    with pytest.raises(InvalidRequest, match="together"):
+        asyncio.run(
+            receive_form(
+                request,
+                io.BytesIO(),
+                max_file_bytes=2**22,
+                known_fields=(),
+                field_limits={},
+                on_file=lambda fields: None,
+            )
+        )
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 10_000])
+@pytest.mark.parametrize("preamble", [b"", b"\r\n", b"This is a multi-part message.\r\n--\r\n", b"--xy\r\n"])
+def test_text_before_the_first_boundary_means_nothing(preamble: bytes, chunk_bytes: int) -> None:
+    body = preamble + (b"" if preamble.endswith(b"\n") or not preamble else b"\r\n") + whole(part("model", b"m"))
+    form = receive(Arriving(*[body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]))
+    assert form.fields == {"model": ["m"]}
+
+
+def test_a_preamble_without_an_end_is_given_up() -> None:
+    arriving = Arriving(*[b"x" * 1024] * (MAX_PREAMBLE_BYTES // 1024 + 5))
+    with pytest.raises(InvalidRequest, match="boundary"):
+        receive(arriving)
+    assert arriving.taken <= MAX_PREAMBLE_BYTES // 1024 + 1
+
+
+@pytest.mark.parametrize("name", ["file", "file[]", "file[0]"])
+def test_the_file_may_be_called_a_list(name: str) -> None:
+    into = io.BytesIO()
+    assert receive(Arriving(whole(part(name, b"abc", "a.wav"))), into).file_name == "a.wav"
+    assert into.getvalue() == b"abc"
+
+
+def test_a_wrong_name_of_the_file_is_answered_with_the_right_one() -> None:
+    with pytest.raises(InvalidRequest, match="as `file`, not as `audio`"):
+        receive(Arriving(whole(part("audio", b"RIFF", "a.wav"))))
+    assert receive(Arriving(whole(part("prompt", b"text", "prompt.txt")))).fields == {"prompt": ["text"]}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.domain import Hotword, RawPcm
+from service.domain import Diarization, Hotword, RawPcm
 from service.errors import InvalidRequest, ModelNotFound, ServiceError, UnsupportedSampleRate
 from service.protocols.aliyun.rest_request import RecognitionQuery, RecognitionRequest, query_parameters, resolve
 
@@ -38,21 +38,28 @@ def test_only_pcm_is_raw_and_16_khz_unless_said() -> None:
     assert understood(sample_rate="8000").raw is None
 
 
-@pytest.mark.parametrize("rate", ["11025", "0", "-16000", "16000.0", "１６０００", "abc", "9" * 5000])
-def test_a_sample_rate_outside_the_list_is_refused_for_what_it_is(rate: str) -> None:
+@pytest.mark.parametrize("rate", ["11025", "0", "-16000", "abc", "9" * 5000])
+def test_a_sample_rate_outside_the_list_is_refused_where_it_says_how_to_read(rate: str) -> None:
     with pytest.raises(UnsupportedSampleRate) as raised:
-        understood(sample_rate=rate)
+        understood(format="pcm", sample_rate=rate)
     assert raised.value.param == "sample_rate"
     assert "8000" in raised.value.message
+    for format in ("wav", "mp3", ""):
+        (warning,) = understood(format=format, sample_rate=rate).warnings
+        assert "sample_rate" in warning
+
+
+@pytest.mark.parametrize("rate", ["16000.0", "１６０００", " 16000"])
+def test_a_sample_rate_is_a_number_in_any_writing(rate: str) -> None:
+    assert understood(format="pcm", sample_rate=rate).raw == RawPcm(16000)
 
 
 @pytest.mark.parametrize(
     ("query", "param"),
     [
-        ({"format": "docx"}, "format"),
         ({"word_timestamps": "perhaps"}, "word_timestamps"),
         ({"enable_punctuation_prediction": "2"}, "enable_punctuation_prediction"),
-        ({"vocabulary_id": "张三"}, "vocabulary_id"),
+        ({"speaker_count": "two"}, "speaker_count"),
         ({"vocabulary_id": "\ufffd\ufffd 10"}, "vocabulary_id"),
     ],
 )
@@ -68,10 +75,17 @@ def test_a_parameter_given_twice_is_refused() -> None:
     assert raised.value.param == "format"
 
 
-@pytest.mark.parametrize("model", ["gpt-9", "whisper-1"])
-def test_a_model_that_is_not_loaded_is_not_found(model: str) -> None:
+def test_what_can_not_change_the_result_is_a_warning() -> None:
+    (warning,) = understood(format="docx").warnings
+    assert "format" in warning
+    assert understood(speaker_count="0").options.diarization == Diarization(None)
+    assert understood(("format", "pcm"), ("format", "pcm")).raw == RawPcm(16000)
+
+
+def test_a_model_that_is_not_loaded_is_not_found() -> None:
     with pytest.raises(ModelNotFound):
-        understood(model_id=model)
+        understood(model_id="gpt-9")
+    assert understood(model_id="whisper-1").options.model.id == "paraformer-demo"
     assert understood(model_id="paraformer-large").options.model.id == "paraformer-large"
 
 
@@ -102,5 +116,5 @@ def test_the_document_names_every_parameter_and_its_values() -> None:
 
 def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     with pytest.raises(ServiceError) as raised:
-        understood(format="s3cret")
+        understood(word_timestamps="s3cret")
     assert "s3cret" not in raised.value.message

@@ -140,8 +140,8 @@ def test_an_unknown_model_is_refused() -> None:
     [
         ({"format": {"type": "audio/ogg"}}, "session.audio.input.format.type"),
         ({"format": {"type": "audio/pcm", "rate": 1}}, "session.audio.input.format.rate"),
-        ({"turn_detection": {"type": "semantic_vad"}}, "session.audio.input.turn_detection.type"),
-        ({"turn_detection": {"threshold": 7}}, "session.audio.input.turn_detection.threshold"),
+        ({"turn_detection": {"type": "guessing"}}, "session.audio.input.turn_detection.type"),
+        ({"turn_detection": {"threshold": "high"}}, "session.audio.input.turn_detection.threshold"),
         ({"transcription": {"language": "klingon"}}, "session.audio.input.transcription.language"),
         ({"transcription": "whisper-1"}, "session.audio.input.transcription"),
     ],
@@ -179,3 +179,68 @@ def test_log_probabilities_are_told_on_demand() -> None:
     session = {"type": "transcription", "include": ["item.input_audio_transcription.logprobs"]}
     assert SessionSettings().updated(session, ENABLED).logprobs
     assert not SessionSettings().logprobs
+
+
+@pytest.mark.parametrize("audio", ["AQI=", "AQI", " AQ\nI="])
+def test_audio_is_base64_in_any_form(audio: str) -> None:
+    assert read_event(event("input_audio_buffer.append", audio=audio)) == Append(b"\1\2")
+    assert read_event(event("input_audio_buffer.append", audio="-_8")) == Append(b"\xfb\xff")
+
+
+@pytest.mark.parametrize("off", [{"type": "none"}, {"type": "None"}, {"type": "disabled"}, "none", False, None])
+def test_turn_detection_is_switched_off_in_many_ways(off: object) -> None:
+    changed = updated(turn_detection=off)
+    assert changed.audio.input.turn_detection is None
+    assert changed.warnings == ()
+
+
+def test_semantic_turn_detection_is_the_servers_with_a_warning() -> None:
+    changed = updated(turn_detection={"type": "semantic_vad", "eagerness": "low"})
+    shown = changed.described("sess_1", ENABLED)
+    assert shown["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+    assert any("semantic_vad" in warning for warning in shown["warnings"])
+    assert "warnings" not in updated(changed, transcription={"language": "zh"}).described("sess_1", ENABLED)
+
+
+@pytest.mark.parametrize("format", ["pcm16", "audio/pcm", {"type": "PCM16"}, {"type": "audio/pcm", "rate": "24000"}])
+def test_a_format_may_be_only_named(format: object) -> None:
+    given = updated(format=format).audio.input.format
+    assert (given.type, given.rate) == ("audio/pcm", 24_000)
+
+
+def test_the_rate_of_g711_is_always_the_same() -> None:
+    assert updated(format={"type": "g711_ulaw", "rate": 1}).audio.input.format.law == "mu"
+
+
+@pytest.mark.parametrize("language", ["auto", "AUTO", "none", "und", ""])
+def test_a_language_may_be_left_to_the_model(language: str) -> None:
+    assert updated(transcription={"language": language}).recognition(ENABLED).language is None
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        {"turn_detection": {"threshold": 7}},
+        {"turn_detection": {"prefix_padding_ms": -1}},
+        {"transcription": {"prompt": "天气声学，" * 300_000}},
+        {"transcription": {"language": "Sichuan"}},
+        {"transcription": {"prompt": "今天我们在公司里一起讨论这个问题"}},
+    ],
+)
+def test_what_can_be_had_only_nearly_is_a_warning(input: dict[str, Any]) -> None:
+    changed = updated(**input)
+    assert len(changed.warnings) == 1
+    assert len(json.dumps(changed.described("sess_1", ENABLED), ensure_ascii=False)) < 12_000
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        {"noise_reduction": "near_field"},
+        {"noise_reduction": {"type": "far_field"}},
+        {"delay": "low"},
+        {"transcription": {"delay": "minimal", "model": "gpt-live-transcribe", "keywords": "天气, 声学"}},
+    ],
+)
+def test_what_means_nothing_here_is_accepted(input: dict[str, Any]) -> None:
+    assert updated(**input).warnings == ()
