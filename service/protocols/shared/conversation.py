@@ -23,7 +23,6 @@ from service.errors import (
     QueueFull,
     ServiceError,
     SlowReader,
-    UndecodableAudio,
 )
 from service.failures import failure_of
 from service.live.events import Event, SentenceEnded, SessionFailed, moved
@@ -161,7 +160,7 @@ class LiveSession:
         self._begin = begin
         self._audio = audio
         self._model = model
-        self._max_samples = max_duration_s * SAMPLE_RATE_HZ
+        self._max_duration_s = max_duration_s
         self._begun: asyncio.Queue[tuple[Session, int] | None] = asyncio.Queue()  # with ms of audio before it
         self._untold: set[Session] = set()
         self._silenced: set[Session] = set()  # those that ended in a rest
@@ -181,6 +180,7 @@ class LiveSession:
         Raises:
             UndecodableAudio: the bytes are not what the client said they are.
             AudioTooLarge: they are more audio than MAX_AUDIO_DURATION_SEC, or than bytes can hold.
+            NotReady: there can be no process to decode them.
         """
         view = memoryview(data)
         for start in range(0, len(data), _SLICE_BYTES):
@@ -247,7 +247,7 @@ class LiveSession:
                 await listening
             except ServiceError as failure:
                 reason = failure
-                with suppress(UndecodableAudio, AudioTooLarge):
+                with suppress(ServiceError):  # of the same audio; the first is the reason
                     await self.finish()
 
         await converse(listen(), telling)
@@ -295,13 +295,15 @@ class LiveSession:
                 idle = IdleClock(idle_s)
 
     async def _push(self, pcm: Pcm) -> None:
-        if self._samples + len(pcm) > self._max_samples:
-            limit_s = self._max_samples / SAMPLE_RATE_HZ
-            raise AudioTooLarge(f"The audio is longer than the limit of {limit_s:g} s.")
-        self._session = self._session or self._hear()
-        self._samples += len(pcm)
-        await self._session.push(pcm)
-        observability.audio_seconds.labels(self._model).inc(len(pcm) / SAMPLE_RATE_HZ)
+        room = int(self._max_duration_s * SAMPLE_RATE_HZ) - self._samples
+        heard = pcm[:room]
+        if len(heard):
+            self._session = self._session or self._hear()
+            self._samples += len(heard)
+            await self._session.push(heard)
+            observability.audio_seconds.labels(self._model).inc(len(heard) / SAMPLE_RATE_HZ)
+        if len(heard) < len(pcm):
+            raise AudioTooLarge(f"The audio is longer than the limit of {self._max_duration_s:g} s.")
 
     def _hear(self) -> Session:
         session = self._begin()
