@@ -1,4 +1,4 @@
-"""The models this service knows: ids, parts, capabilities; read from configs/models.yaml."""
+"""Knows the models of this service: ids, parts, capabilities; read from configs/models.yaml."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIONAL_PARTS = frozenset({"language_model"})
 
 
 class Model(BaseModel):
-    """A servable model. ``window_s`` is the longest stretch that is recognised in one piece.
+    """Describes a servable model; ``window_s`` is the longest stretch that is recognised in one piece.
 
     Parts that a model does without are None: then what needs them is refused or said to be missing. What else it can
     and needs says its ``family``. A model with an aligner has word times in ``aligned_languages``.
@@ -65,18 +65,18 @@ class Model(BaseModel):
 
     @property
     def hears_live(self) -> bool:
-        """Whether there is text of a sentence while it is being spoken."""
+        """Says whether there is text of a sentence while it is being spoken."""
         return self.family.live_part in self.parts
 
     @property
     def parts(self) -> dict[str, Part]:
-        """Every part that the model has, by name."""
+        """Returns every part that the model has, by name."""
         found = ((name, getattr(self, name)) for name in _PARTS)
         return {name: part for name, part in found if part is not None}
 
 
 @functools.cache
 def models() -> dict[str, Model]:
-    """Every model of the catalog by id, in the catalog's order (the first is the preferred default)."""
+    """Reads every model of the catalog by id, in the catalog's order (the first is the preferred default)."""
     entries = yaml.safe_load((PROJECT_ROOT / "configs" / "models.yaml").read_text(encoding="utf-8"))
     return {name: Model(id=name, **entry) for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""The GPU's memory: how much there is, and which model gets how much of it."""
+"""Divides the GPU's memory: how much there is, and which model gets how much of it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ _MOST_CACHE_GB = 32.0
 
 @functools.cache
 def memory_gb() -> float | None:
-    """Of the GPU that CUDA's device 0 is, in GiB; None where there is none. Creates no CUDA context."""
+    """Returns the memory of what CUDA's device 0 is, in GiB; None where there is none.
+
+    It creates no CUDA context.
+    """
     return _memory_gb("total")
 
 
 def used_gb() -> float | None:
-    """What everything on that GPU takes of its memory now, in GiB; None where there is none."""
+    """Returns what everything on that GPU takes of its memory now, in GiB; None where there is none."""
     return _memory_gb("used")
 
 
@@ -70,7 +73,7 @@ def _device_0(nvml: Any, visible: str | None) -> Any:
 
 
 def _first_instance(nvml: Any, card: Any) -> Any:
-    """The first MIG device of a card that is divided into such, which CUDA then sees in its place; else the card."""
+    """Returns the card, or its first MIG device where it is divided into such, which CUDA then sees in its place."""
     try:
         if nvml.nvmlDeviceGetMigMode(card)[0]:
             return nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, 0)
@@ -81,7 +84,7 @@ def _first_instance(nvml: Any, card: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Fractions of the GPU's memory that one model's vLLM engines may take; ``live`` is 0 where it has none."""
+    """Says which fractions of the GPU's memory one model's vLLM engines may take; ``live`` is 0 where it has none."""
 
     recogniser: float
     live: float
@@ -89,7 +92,7 @@ class Share:
 
 
 def shares(enabled: Sequence[Model], total_gb: float, *, live_engine: bool) -> dict[str, Share]:
-    """How the memory is divided among the enabled models, by id.
+    """Divides the memory among the enabled models, by id.
 
     Every engine gets its weights and the least cache it works with; what is left goes to the recognisers' caches in
     equal parts. ``live_engine``: each model on vLLM has a second recogniser for live sessions.

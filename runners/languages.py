@@ -72,7 +72,7 @@ _DIALECT_BEGINNING = re.compile(r"^(?:(?:zh|cmn|chinese)[- ](?:hans-)?(?:cn-)?|�
 
 
 def language_code(name: str) -> str | None:
-    """``zh`` for ``zh``, ``zh-CN``, ``cmn-Hans-CN``, ``Chinese`` or ``中文``; None for what is no known language.
+    """Gives ``zh`` for ``zh``, ``zh-CN``, ``cmn-Hans-CN``, ``Chinese`` or ``中文``; None for what is no known language.
 
     A dialect is the language that Qwen3-ASR has a name for: Chinese, or Cantonese.
     """
@@ -89,7 +89,11 @@ def dialect_of(name: str) -> str | None:
 
 
 def language_name(code: str) -> str:
-    """What Qwen3-ASR calls the language of a code: ``Chinese`` for ``zh``. KeyError for no language known here."""
+    """Returns what Qwen3-ASR calls the language of a code: ``Chinese`` for ``zh``.
+
+    Raises:
+        KeyError: it is no language known here.
+    """
     return _NAMES[code][0].capitalize()
 
 

@@ -30,11 +30,11 @@ _UNFINISHED = ".unfinished"
 
 
 class ModelFilesMissingError(RuntimeError):
-    """A model's files are nowhere to be found."""
+    """Tells that a model's files are nowhere to be found."""
 
 
 def find_part(model: Model, part_name: str, settings: RunnerSettings) -> Path:
-    """The directory of a model's part (``asr``, ``vad``, ``punctuation``), downloading it if allowed."""
+    """Finds the directory of a model's part (``asr``, ``vad``, ``punctuation``), downloading it if allowed."""
     part = model.parts[part_name]
     looked_at: list[str] = []
     for place, directory in _candidates(model, part_name, part, settings):
@@ -123,7 +123,7 @@ def _lacking(directory: Path, part_name: str) -> list[str]:
 
 
 def checkpoint_name(directory: Path) -> str:
-    """A FunASR model's weights: what ``configuration.json`` calls them (the hub's CAM++ isn't ``model.pt``)."""
+    """Names a FunASR model's weights as ``configuration.json`` calls them (the hub's CAM++ isn't ``model.pt``)."""
     description = directory / "configuration.json"
     described = json.loads(description.read_text(encoding="utf-8")) if description.is_file() else {}
     return str(described.get("file_path_metas", {}).get("init_param") or described.get("model_file") or "model.pt")
@@ -131,7 +131,7 @@ def checkpoint_name(directory: Path) -> str:
 
 @functools.cache
 def bento_models() -> dict[str, str]:
-    """Tags of the models of the Bento whose code this is, by name; empty outside a Bento."""
+    """Returns the tags of the models of the Bento whose code this is, by name; empty outside a Bento."""
     description = PROJECT_ROOT.parent / "bento.yaml"
     if PROJECT_ROOT.name != "src" or not description.is_file():
         return {}
@@ -140,7 +140,7 @@ def bento_models() -> dict[str, str]:
 
 
 def bento_model_directory(tag: str) -> Path | None:
-    """Where a model of this Bento lies: in the Bento itself (containers), else in the machine's model store."""
+    """Finds where a model of this Bento lies: in the Bento itself (containers), else in the machine's model store."""
     import bentoml
 
     inside = PROJECT_ROOT.parent / "models" / tag.replace(":", "/")

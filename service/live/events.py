@@ -1,4 +1,4 @@
-"""What happens while somebody speaks: the events of a live session, in order."""
+"""Says what happens while somebody speaks: the events of a live session, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from service.live.sentence_finder import EndReason
 
 @dataclass(frozen=True, slots=True)
 class SentenceBegan:
-    """Speech was found. ``index`` counts sentences from 1; times are milliseconds of the session's audio."""
+    """Tells that speech was found.
+
+    Attributes:
+        index: Counts sentences from 1.
+        begin_ms: When it began, in milliseconds of the session's audio.
+    """
 
     index: int
     begin_ms: int
@@ -19,7 +24,7 @@ class SentenceBegan:
 
 @dataclass(frozen=True, slots=True)
 class PartialChanged:
-    """The sentence so far, from the streaming model: whole, not a delta; it may still change.
+    """Tells the sentence so far, from the streaming model: whole, not a delta; it may still change.
 
     ``time_ms`` is how far the audio has come, ``language`` a code, "" where the model does not tell. ``open_text`` is
     what ``text`` ends with that will be written otherwise when its number is complete.
@@ -34,14 +39,15 @@ class PartialChanged:
 
     @property
     def settled_text(self) -> str:
-        """``text`` up to where it will be written otherwise, for clients that can't take back what they show."""
+        """Gives ``text`` up to where it will be written otherwise, for clients that can't take back what they show."""
         return self.text.removesuffix(self.open_text).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceEnded:
-    """The sentence's final text. Word times are seconds from the start of the session's audio.
+    """Tells the sentence's final text.
 
+    Word times are seconds from the start of the session's audio.
     ``text`` is empty when what was taken for speech turned out to hold no words. ``language`` as in PartialChanged.
     """
 
@@ -56,7 +62,7 @@ class SentenceEnded:
 
 @dataclass(frozen=True, slots=True)
 class SessionFailed:
-    """The last event of a session that could not go on."""
+    """Is the last event of a session that could not go on."""
 
     failure: ServiceError
 

@@ -1,4 +1,4 @@
-"""One sentence of a live session, from its first sound to its final text."""
+"""Follows one sentence of a live session, from its first sound to its final text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sentence:
     """
 
     def __init__(self, runners: Runners, options: SessionOptions, start_ms: int, *, streamed: bool) -> None:
-        """``streamed``: whether the streaming recogniser hears it."""
+        """Begins a sentence; ``streamed``: whether the streaming recogniser hears it."""
         self._runners = runners
         self._options = options
         self._begin_ms: int | None = None
@@ -65,7 +65,7 @@ class Sentence:
             await self._stream.add(pcm)
 
     def begin(self, begin_ms: int) -> None:
-        """What is heard is speech that began at ``begin_ms``."""
+        """Takes what is heard for speech that began at ``begin_ms``."""
         self._begin_ms = begin_ms
         self._news.set()
 
@@ -87,14 +87,18 @@ class Sentence:
         return None
 
     def end(self, closed: Closed, pcm: Pcm) -> None:
-        """Nothing more comes. ``pcm`` is the audio of ``closed.audio``."""
+        """Ends the sentence; ``pcm`` is the audio of ``closed.audio``."""
         if self._stream is not None and self._options.finals:
             self._stream.stop()
         self._final = asyncio.create_task(self._finish(closed, pcm))
         self._final.add_done_callback(lambda _: self._news.set())
 
     async def events(self, index: int) -> AsyncGenerator[Event, None]:
-        """Tells the sentence as number ``index``. Raises SentenceLost, RecognitionFailed or NotReady."""
+        """Tells the sentence as number ``index``.
+
+        Raises:
+            SentenceLost, RecognitionFailed, NotReady: it could not be recognised.
+        """
         began = False
         told: Partial | None = None
         while True:

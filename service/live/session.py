@@ -1,4 +1,4 @@
-"""One live session: PCM in, events out.
+"""Recognises one live session: PCM in, events out.
 
 A listener finds sentences in the audio as it comes and passes their audio on to them; sentences do their
 recognition by themselves, several at a time; a teller puts their events in order. Every stage waits when the
@@ -32,14 +32,20 @@ _UNREAD_EVENTS = 16
 
 
 class Session:
-    """Push audio and iterate for events, at the same time, from two tasks; ``close`` in the end.
+    """Recognises what is pushed, and yields its events.
+
+    Push audio and iterate for events at the same time, from two tasks; ``close`` in the end.
 
     It works from the moment it is made, within a running event loop. Every sample pushed is recognised, or counted
     as filtered. Iteration ends after ``finish`` once everything has been told, or with SessionFailed.
     """
 
     def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter) -> None:
-        """Raises InvalidRequest if the streaming text is to be final and the model has no streaming recogniser."""
+        """Begins a session.
+
+        Raises:
+            InvalidRequest: the streaming text is to be final, and the model has no streaming recogniser.
+        """
         model = options.recognition.model
         if not model.hears_live and not options.finals:
             raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
@@ -70,7 +76,7 @@ class Session:
         await self._listener.push(pcm)
 
     async def finish(self) -> None:
-        """No more audio comes: what was pushed is recognised to its end. Returns at once."""
+        """Ends the audio: what was pushed is recognised to its end; it returns at once."""
         self._listener.finish()
 
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
@@ -87,7 +93,7 @@ class Session:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the client should know of the session so far beside its events."""
+        """Says what the client should know of the session so far beside its events."""
         near_field = (self._gate.warning,) if self._gate.warning else ()
         model = self._options.recognition.model
         return (*near_field, *ignored_hotword_warnings(tuple(self._ignored_hotwords), model.id))

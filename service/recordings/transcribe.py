@@ -1,4 +1,4 @@
-"""One recording from bytes to transcript: decode -> utterances -> recognise -> segments -> punctuate -> ITN.
+"""Takes one recording from bytes to transcript: decode -> utterances -> recognise -> segments -> punctuate -> ITN.
 
 Everything runs at once: while the file is still being decoded, its first utterances are with the
 recogniser, together with those of other requests. What is in flight is bounded, so memory doesn't
@@ -65,7 +65,9 @@ class _Found(NamedTuple):
 
 
 class Transcription:
-    """A recording being transcribed: iterate for its segments as they finish; then ``transcript`` is complete.
+    """Transcribes a recording.
+
+    Iterate for its segments as they finish; then ``transcript`` is complete.
 
     With diarization the segments that come while iterating have no speaker yet; those of ``transcript`` do, and
     say the same words in the same order.
@@ -95,7 +97,7 @@ class Transcription:
 
     @property
     def transcript(self) -> Transcript:
-        """What has been transcribed so far; everything once the iteration has ended."""
+        """Returns what has been transcribed so far; everything once the iteration has ended."""
         return Transcript(
             duration_s=self._samples / SAMPLE_RATE_HZ,
             language=self._language,

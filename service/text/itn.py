@@ -1,4 +1,4 @@
-"""Chinese inverse text normalisation: spoken numerals in recognised words as readers expect them written.
+"""Writes spoken numerals in recognised words as readers expect them (Chinese inverse text normalisation).
 
 Words that hold a numeral and are no numbers (kept_words.txt, the request's hotwords, weekdays) are masked first.
 ``_RULES`` are then tried in order at every numeral that is left; each captured group of a matching rule is one

@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class WordList:
-    """Entries by the two characters they begin with, the longest first; in an entry * stands for any number."""
+    """Finds entries by the two characters they begin with, the longest first; in an entry * stands for any number."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._by_beginning: dict[str, list[tuple[str, re.Pattern[str] | None]]] = {}
@@ -35,7 +35,7 @@ class WordList:
             self._by_beginning.setdefault(beginning, []).append((entry, pattern))
 
     def at(self, text: str, start: int) -> Iterator[Place]:
-        """The entries that stand at ``start``, the longest first."""
+        """Yields the entries that stand at ``start``, the longest first."""
         for beginning in _beginnings(text, start):
             for entry, pattern in self._by_beginning.get(beginning, ()):
                 if pattern is None:
@@ -45,7 +45,7 @@ class WordList:
                     yield Place(*match.span())
 
     def starts(self, text: str) -> list[int]:
-        """Where entries may stand."""
+        """Returns where entries may stand."""
         known = self._by_beginning
         return [
             start
@@ -54,7 +54,7 @@ class WordList:
         ]
 
     def begun_at(self, text: str, start: int) -> bool:
-        """Whether an entry begins with all the text from ``start`` on, and says more."""
+        """Says whether an entry begins with all the text from ``start`` on, and says more."""
         rest = text[start:]
         starred = re.sub(_ANY_NUMBER, "*", rest)
         return len(rest) > 1 and any(
@@ -81,7 +81,7 @@ def _lists() -> tuple[WordList, WordList]:
 
 
 def kept(text: str) -> list[Place]:
-    """The listed words of a text, from left to right."""
+    """Yields the listed words of a text, from left to right."""
     words, _ = _lists()
     found: list[Place] = []
     for start in words.starts(text):
@@ -96,13 +96,13 @@ def kept(text: str) -> list[Place]:
 
 
 def begun(text: str) -> int:
-    """Where a listed word begins of which the text's end is only the beginning; its length where none does."""
+    """Finds where a listed word begins of which the text's end is only the beginning; its length where none does."""
     words, _ = _lists()
     return next((start for start in words.starts(text) if words.begun_at(text, start)), len(text))
 
 
 def places_of(hotwords: Sequence[str], text: str) -> list[Place]:
-    """Where hotwords that hold a numeral stand, in any letter case; ``text`` has no spaces."""
+    """Finds where hotwords that hold a numeral stand, in any letter case; ``text`` has no spaces."""
     wanted = {"".join(word.split()) for word in hotwords if not _NUMERALS.isdisjoint(word)}
     found = (Place(*m.span()) for word in wanted for m in re.finditer(re.escape(word), text, re.IGNORECASE))
     return [place for place in found if not _is_torn(text, place)]
