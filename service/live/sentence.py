@@ -117,7 +117,8 @@ class Sentence:
                     )
                 return
             partial = self._stream.partial if self._stream is not None else None
-            if began and partial is not None and partial.words and partial != told:
+            shows_partials = self._options.partials or not self._options.finals
+            if shows_partials and began and partial is not None and partial.words and partial != told:
                 told = partial
                 words = partial.words
                 if not self._options.partial_punctuation:

@@ -51,7 +51,7 @@ class Session:
             raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
         self._runners = runners
         self._options = options
-        self._streamed = model.hears_live and (options.partials or not options.finals)
+        self._streamed = model.hears_live and (options.partials or options.ends_at_marks or not options.finals)
         self._gate = NearFieldGate(near_field)
         self._listener = Listener(runners, options, self._gate)
         self._open: Sentence | None = None

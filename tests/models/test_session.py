@@ -263,10 +263,12 @@ async def test_a_sentence_without_a_pause_is_cut_and_loses_no_word(longest_s: in
     assert error_rate(sentences[1].text[:4], partials[0].text[:4]) <= 0.5
 
 
-async def test_sentences_without_a_pause_end_where_the_marks_say_so_and_lose_no_word() -> None:
+@pytest.mark.parametrize("partials", [True, False])
+async def test_sentences_without_a_pause_end_where_the_marks_say_so_and_lose_no_word(partials: bool) -> None:
     spoken = [r for name, r in RECORDINGS.items() if name.startswith("sentence")]
     pcm, text = without_pauses(spoken)
-    session = start(dataclasses.replace(PARTIALS, recognition=SPOKEN, partial_punctuation=False, ends_at_marks=True))
+    options = SessionOptions(SPOKEN, partials=partials, partial_punctuation=False, ends_at_marks=True)
+    session = start(options)
 
     async def speak() -> None:
         for piece in pieces(pcm, (8_000,)):
@@ -282,8 +284,9 @@ async def test_sentences_without_a_pause_end_where_the_marks_say_so_and_lose_no_
     assert {sentence.reason for sentence in sentences[:-1]} == {"mark"}
     assert all(sentence.end_ms - sentence.begin_ms < 30_000 for sentence in sentences)
     assert error_rate(text, said(events)) <= 0.03
-    partials = [e.text for e in events if isinstance(e, PartialChanged)]
-    assert partials == [characters(text) for text in partials]  # no marks where none are asked for
+    shown = [e.text for e in events if isinstance(e, PartialChanged)]
+    assert bool(shown) == partials
+    assert shown == [characters(text) for text in shown]  # no marks where none are asked for
 
 
 async def test_the_streaming_text_loses_nothing_at_a_cut_either() -> None:

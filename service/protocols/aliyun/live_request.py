@@ -90,6 +90,7 @@ class StartPayload(ClientValues):
         max_sentence_silence: The silence that ends a sentence, in ms.
         enable_words: Whether words are told with their times.
         vocabulary_id: Hotwords with their weights.
+        enable_semantic_sentence_detection: Whether a sentence ends where its marks say so, not just at a pause.
         speech_noise_threshold: From -1 to 1; higher takes less for speech; null: the model's own.
         model_id: The id of a loaded model, "" for the default; ours, as in the REST API.
     """
@@ -102,6 +103,7 @@ class StartPayload(ClientValues):
     max_sentence_silence: Annotated[int, Nearest(200, 6000)] = 800
     enable_words: Flag = False
     vocabulary_id: Hotwords = ()
+    enable_semantic_sentence_detection: Flag = False
     speech_noise_threshold: Annotated[float, Nearest(-1, 1)] | None = None
     model_id: Annotated[str, Text(1000)] = ""
 
@@ -122,5 +124,6 @@ class StartPayload(ClientValues):
             partials=self.enable_intermediate_result,
             partial_punctuation=self.enable_punctuation_prediction,
             max_sentence_silence_ms=self.max_sentence_silence,
+            ends_at_marks=self.enable_semantic_sentence_detection,
             speech_noise_threshold=self.speech_noise_threshold,
         )

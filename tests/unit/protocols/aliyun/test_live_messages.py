@@ -96,7 +96,7 @@ def test_the_defaults_are_the_clouds() -> None:
     assert options.recognition.model.id == ENABLED[0]
     recognition = options.recognition
     assert not any((recognition.punctuation, recognition.inverse_text_normalization, recognition.word_timestamps))
-    assert not any((options.partials, options.partial_punctuation))
+    assert not any((options.partials, options.partial_punctuation, options.ends_at_marks))
     assert (options.finals, options.max_sentence_silence_ms, options.speech_noise_threshold) == (True, 800, None)
 
 
@@ -113,12 +113,14 @@ def test_everything_that_is_asked_for_reaches_the_session() -> None:
             "disfluency": True,
             "vocabulary_id": "阿里 20",
             "speech_noise_threshold": -0.5,
+            "enable_semantic_sentence_detection": "true",
             "nobody_knows": None,
         }
     )
     assert (asked.format, asked.sample_rate, asked.enable_words) == ("opus", 8000, True)
     options = asked.session_options(ENABLED)
     assert options.partials
+    assert options.ends_at_marks
     assert options.partial_punctuation
     assert options.recognition.punctuation
     assert options.recognition.inverse_text_normalization
