@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import bentoml
+import uvicorn.config
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
@@ -46,13 +47,11 @@ class _App(Starlette):
     def _made(self) -> Starlette:
         from runners import logs
         from service.app import create_app
-        from service.websocket import install
 
         logs.configure(_settings.log_level, _settings.log_format)
         memory_gb = gpu.memory_gb()
         on = "no GPU" if memory_gb is None else f"a GPU of {memory_gb:.1f} GiB"
         log.info("models: %s, on %s", ", ".join(_settings.enabled_models), on)
-        install()
         return create_app(self.serving)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +62,9 @@ class _App(Starlette):
 
 
 app = _App()
+# BentoML has no option for it, and uvicorn reads it before the app is asked for anything; by its name, which runners'
+# processes needn't load.
+uvicorn.config.WS_PROTOCOLS["auto"] = "service.websocket:LiveWebSocketProtocol"
 
 
 # One process: admission control counts in it. It computes little; the runners do.

@@ -1,11 +1,10 @@
-"""Changes the server's side of a WebSocket where uvicorn's own won't do: see ``install``."""
+"""Changes the server's side of a WebSocket where uvicorn's own won't do; service/api.py has uvicorn use it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-import uvicorn.config
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -56,8 +55,3 @@ class LiveWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-
-
-def install() -> None:
-    """Makes uvicorn use this protocol wherever no other is asked for: BentoML offers no option for that."""
-    uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:{LiveWebSocketProtocol.__name__}"

@@ -43,8 +43,9 @@ class Chatterbox:
 @contextmanager
 def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
     """The server, as BentoML starts it, and its port."""
-    websocket.install()
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", loop="asyncio")  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app, port=0, log_config=None, ws=websocket.LiveWebSocketProtocol, lifespan="off", loop="asyncio"
+    )  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
