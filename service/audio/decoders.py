@@ -28,6 +28,7 @@ _MOST_RECORDINGS = 32
 # Of them, so many are being decoded at a time; and so many processes without a job are kept.
 _WORKING = max(2, os.cpu_count() or 1)
 _SOCKET_BYTES = 1 << 19
+_KEPT_BYTES = 16 << 20  # by an idle decoder, for its next job
 _ZYGOTE_S = 60.0  # what its imports may take on a busy machine
 _RETRY_AFTER_S = 10
 _ERRORS: dict[str, type[ServiceError]] = {
@@ -194,12 +195,14 @@ class _Zygote:
         ours.settimeout(_ZYGOTE_S)
         path = os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")]))
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # what has threads can't fork
+        # What one recording has freed the next one takes: got anew, its pages cost a sixth of the time of an mp3.
+        memory = {"MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES)}
         with its:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "service.audio.decoder_process", str(its.fileno())],
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **threads, "PYTHONPATH": path},
+                env={**os.environ, **threads, **memory, "PYTHONPATH": path},
             )
         self._control = ours
         return ours
