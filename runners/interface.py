@@ -238,15 +238,15 @@ class DiarizationOptions(BaseModel):
 class StreamingItem(bentoml.IODescriptor):
     """Carries the next audio of a live sentence: any number of samples, also none.
 
-    The first item of a Qwen3-ASR session says how it is to be heard: see :class:`RecognitionItem`, and Qwen3-ASR's
+    The first item of a Qwen3-ASR sentence says how it is to be heard: see :class:`RecognitionItem`, and Qwen3-ASR's
     streaming protocol.
 
     Attributes:
         model: The id of the model.
-        session: Names the sentence.
+        sentence: Names the sentence.
         pcm: The audio.
-        is_first: Whether the session begins with this item, anew where it exists.
-        is_last: Whether it ends with it: what is left is recognised, and the session freed; an item may be both.
+        is_first: Whether the sentence begins with this item, anew where it exists.
+        is_last: Whether it ends with it: what is left is recognised, and the sentence freed; an item may be both.
         punctuate: Whether marks are wanted.
         hotwords: As in :class:`RecognitionItem`.
         language: As there.
@@ -257,7 +257,7 @@ class StreamingItem(bentoml.IODescriptor):
     """
 
     model: str
-    session: str
+    sentence: str
     pcm: np.ndarray
     is_first: bool = False
     is_last: bool = False
@@ -277,13 +277,13 @@ class StreamingResult(BaseModel):
 
     Attributes:
         tokens: What was recognised.
-        starts_ms: When each begins, in ms from the session's first sample.
+        starts_ms: When each begins, in ms from the sentence's first sample.
         ends_ms: When each ends.
         marks: What follows each, "" for none and for the last token of a sentence that goes on.
         language: The name of the language that the model heard; "" where it doesn't tell.
-        batch_size: How many sessions were computed together; 0 where nothing was to be computed.
-        error: What went wrong, which ended the session; None: nothing did.
-        lost: Whether the session is unknown (never begun, idle for too long, or the runner restarted).
+        batch_size: How many sentences were computed together; 0 where nothing was to be computed.
+        error: What went wrong, which ended the sentence; None: nothing did.
+        lost: Whether the sentence is unknown (never begun, idle for too long, or the runner restarted).
     """
 
     tokens: list[str] = []

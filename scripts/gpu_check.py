@@ -64,7 +64,7 @@ async def hear(backend: Backend) -> dict[str, Heard]:
         for at in range(0, len(pcm), STEP_SAMPLES):
             last = at + STEP_SAMPLES >= len(pcm)
             step = StreamingItem(
-                model=DEMO, session=name, pcm=pcm[at : at + STEP_SAMPLES], is_first=at == 0, is_last=last
+                model=DEMO, sentence=name, pcm=pcm[at : at + STEP_SAMPLES], is_first=at == 0, is_last=last
             )
             live = await engine.step(step)
         return {

@@ -176,12 +176,12 @@ class Runners:
         return result.marks
 
     async def stream(self, model: Model, item: StreamingItem) -> StreamingResult:
-        """Recognises the next audio of a live sentence; the next item of a session waits for this one's result.
+        """Recognises the next audio of a live sentence; the next item of a sentence waits for this one's result.
 
         Raises:
-            SentenceLost: the sentence cannot go on, because the runner no longer knows its session or the connection
+            SentenceLost: the sentence cannot go on, because the runner no longer knows it or the connection
                 broke (the audio may or may not have been recognised: never sent twice).
-            RecognitionFailed: the audio could not be recognised, which ends the session as well.
+            RecognitionFailed: the audio could not be recognised, which ends the sentence as well.
             NotReady: the runner stays away at the first item.
         """
         runner = model.family.live_runner
@@ -193,16 +193,16 @@ class Runners:
                 results = await _call_once(runner, lambda: proxy.step([item]))
         result = StreamingResult.model_validate(results[0])
         if result.lost:
-            raise SentenceLost("the live session is no longer known to the recogniser; start again")
+            raise SentenceLost("the live sentence is no longer known to the recogniser; start again")
         if result.error is not None:
-            log.error("a live session failed: %s", result.error)
+            log.error("a live sentence failed: %s", result.error)
             raise RecognitionFailed("recognition of the live audio failed")
         if result.batch_size:
             observability.batch_size.labels(runner).observe(result.batch_size)
         return result
 
-    async def close_stream(self, model: Model, session: str) -> None:
-        """Frees a session that ends without ``is_last``; where the runner is away, it is gone already.
+    async def close_stream(self, model: Model, sentence: str) -> None:
+        """Frees a sentence that ends without ``is_last``; where the runner is away, it is gone already.
 
         It is called once, and waits for nobody's return.
 
@@ -211,9 +211,9 @@ class Runners:
         """
         runner = model.family.live_runner
         try:
-            await _call_once(runner, lambda: self._proxies[runner].free([session]))
+            await _call_once(runner, lambda: self._proxies[runner].free([sentence]))
         except SentenceLost:
-            log.debug("a session was lost before it was closed")
+            log.debug("a sentence was lost before it was closed")
 
 
 async def _is_ready(proxy: Any) -> bool:
@@ -271,7 +271,7 @@ async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
             return await call()
     except (*_BROKEN, *_AWAY) as error:
         log.error("runner %s is away: %s", runner, error)
-        raise SentenceLost("the recogniser restarted; the live session is lost, start again") from error
+        raise SentenceLost("the recogniser restarted; the live sentence is lost, start again") from error
     except BentoMLException as error:
         log.error("runner %s failed: %s", runner, error)
         raise RecognitionFailed("a model runner failed") from error

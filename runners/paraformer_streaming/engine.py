@@ -1,9 +1,9 @@
-"""Recognises live sentences with streaming Paraformer; chunks of many sessions make one batch.
+"""Recognises live sentences with streaming Paraformer; chunks of many sentences make one batch.
 
 The network is FunASR's ParaformerStreaming (SCAMA, Zhang et al. 2020, arXiv:2006.01712): chunks of 600 ms
 with 300 ms of look-ahead, encoder attention over four chunks back, decoder attention over one. FunASR's
-class computes one session at a time; a step of a large model costs what reading its weights costs, so
-here one step serves every session that has a chunk ready.
+class computes one sentence at a time; a step of a large model costs what reading its weights costs, so
+here one step serves every sentence that has a chunk ready.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LONGEST_TOKEN_MS = 400
 
 
 @dataclass
-class _Session:
+class _Sentence:
     """Keeps what a live sentence leaves for its next chunk; only replaced after a whole batch has been computed."""
 
     pcm: NDArray[np.int16]  # from the first frame that is not computed yet
@@ -69,9 +69,9 @@ class _Session:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Holds a session's next chunk as the encoder takes it, and what remains of its audio."""
+    """Holds a sentence's next chunk as the encoder takes it, and what remains of its audio."""
 
-    session: _Session
+    sentence: _Sentence
     frames: torch.Tensor  # (look-ahead + new, inputs)
     is_final: bool
     pcm: NDArray[np.int16]
@@ -79,10 +79,10 @@ class _Chunk:
 
 
 class ParaformerStreamingEngine:
-    """Recognises sessions of live sentences, 16 kHz PCM16; it is not thread-safe.
+    """Recognises sentences of live sentences, 16 kHz PCM16; it is not thread-safe.
 
-    A session's tokens are the same in any company, chunk by chunk (int8 excepted: torch scales its
-    activations by the batch). Idle sessions are dropped after ``idle_s``.
+    A sentence's tokens are the same in any company, chunk by chunk (int8 excepted: torch scales its
+    activations by the batch). Idle sentences are dropped after ``idle_s``.
 
     Attributes:
         device: Where the model computes: `cpu` or `cuda`.
@@ -96,7 +96,7 @@ class ParaformerStreamingEngine:
         *,
         precision: Precision = "fp32",
         device: str = "cpu",
-        most_sessions: int = 512,
+        most_sentences: int = 512,
         idle_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -118,8 +118,8 @@ class ParaformerStreamingEngine:
         self.device = device
         self.tokens = directory.tokens
         self.punctuation: RealtimePunctuationEngine | None = None  # without one, marks are empty
-        self._most_sessions, self._idle_s, self._clock = most_sessions, idle_s, clock
-        self._sessions: dict[str, _Session] = {}
+        self._most_sentences, self._idle_s, self._clock = most_sentences, idle_s, clock
+        self._sentences: dict[str, _Sentence] = {}
         model: Any = directory.build(MODULES).to(device)
         self._special = {model.sos, model.eos, model.blank_id}
         self._network = StreamingNetwork(model, precision)
@@ -130,23 +130,23 @@ class ParaformerStreamingEngine:
 
     def __len__(self) -> int:
         self._evict()
-        return len(self._sessions)
+        return len(self._sentences)
 
-    def close(self, sessions: Sequence[str]) -> None:
-        """Frees sessions; unknown ones are none."""
-        for name in sessions:
-            self._sessions.pop(name, None)
+    def close(self, sentences: Sequence[str]) -> None:
+        """Frees sentences; unknown ones are none."""
+        for name in sentences:
+            self._sentences.pop(name, None)
 
     def step(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
-        """Advances sessions by their items' audio.
+        """Advances sentences by their items' audio.
 
-        A session that fails is freed and its result tells why; of a batch that fails, each session is tried alone.
+        A sentence that fails is freed and its result tells why; of a batch that fails, each sentence is tried alone.
         """
         self._evict()
         results: list[StreamingResult | None] = [None] * len(items)
         waiting = list(range(len(items)))
-        while waiting:  # more than one round only where a session has several items
-            now = sorted({items[i].session: i for i in reversed(waiting)}.values())
+        while waiting:  # more than one round only where a sentence has several items
+            now = sorted({items[i].sentence: i for i in reversed(waiting)}.values())
             waiting = [i for i in waiting if i not in now]
             for position, result in zip(now, self._round([items[i] for i in now]), strict=True):
                 results[position] = result
@@ -154,13 +154,13 @@ class ParaformerStreamingEngine:
 
     def _evict(self) -> None:
         oldest_s = self._clock() - self._idle_s
-        idle = [name for name, session in self._sessions.items() if session.used_s < oldest_s]
+        idle = [name for name, sentence in self._sentences.items() if sentence.used_s < oldest_s]
         if idle:
-            log.info("%d live sessions idle for %.0f s are dropped", len(idle), self._idle_s)
+            log.info("%d live sentences idle for %.0f s are dropped", len(idle), self._idle_s)
         self.close(idle)
 
     def _round(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
-        """Makes one step of items that are each of another session."""
+        """Makes one step of items that are each of another sentence."""
         results = [self._accept(item) for item in items]
         batch_sizes = [0] * len(items)
         finished: set[int] = set()
@@ -168,7 +168,7 @@ class ParaformerStreamingEngine:
             ready: dict[int, _Chunk] = {}
             for i, item in enumerate(items):
                 if results[i] is None and i not in finished:
-                    chunk = self._next_chunk(self._sessions[item.session], item.is_last)
+                    chunk = self._next_chunk(self._sentences[item.sentence], item.is_last)
                     if chunk is not None:
                         ready[i] = chunk
             if not ready:
@@ -177,37 +177,37 @@ class ParaformerStreamingEngine:
                 batch_sizes[i] = max(batch_sizes[i], len(ready))
                 if problem is not None:
                     results[i] = StreamingResult(error=problem)
-                    self.close([items[i].session])
+                    self.close([items[i].sentence])
                 elif ready[i].is_final:
                     finished.add(i)
         going = [i for i, result in enumerate(results) if result is None]
-        self._punctuate([self._sessions[items[i].session] for i in going if items[i].punctuate])
+        self._punctuate([self._sentences[items[i].sentence] for i in going if items[i].punctuate])
         for i in going:
-            results[i] = self._result(self._sessions[items[i].session], items[i], batch_sizes[i])
+            results[i] = self._result(self._sentences[items[i].sentence], items[i], batch_sizes[i])
             if items[i].is_last:
-                self.close([items[i].session])
+                self.close([items[i].sentence])
         return [r for r in results if r is not None]
 
     def _accept(self, item: StreamingItem) -> StreamingResult | None:
-        """Takes an item's samples into its session; returns a result where that cannot be."""
+        """Takes an item's samples into its sentence; returns a result where that cannot be."""
         if item.pcm.dtype != np.int16 or item.pcm.ndim != 1:
-            self.close([item.session])
+            self.close([item.sentence])
             return StreamingResult(error=f"pcm must be one row of int16, not {item.pcm.ndim} of {item.pcm.dtype}")
         if item.is_first:
-            self.close([item.session])
-            if len(self._sessions) >= self._most_sessions:
-                return StreamingResult(error=f"{self._most_sessions} live sessions are open, which is the most")
-            self._sessions[item.session] = self._begin()
-        session = self._sessions.get(item.session)
-        if session is None:
+            self.close([item.sentence])
+            if len(self._sentences) >= self._most_sentences:
+                return StreamingResult(error=f"{self._most_sentences} live sentences are open, which is the most")
+            self._sentences[item.sentence] = self._begin()
+        sentence = self._sentences.get(item.sentence)
+        if sentence is None:
             return StreamingResult(lost=True)
-        session.used_s = self._clock()
-        session.samples += len(item.pcm)
-        session.pcm = np.concatenate([session.pcm, item.pcm])
+        sentence.used_s = self._clock()
+        sentence.samples += len(item.pcm)
+        sentence.pcm = np.concatenate([sentence.pcm, item.pcm])
         return None
 
-    def _begin(self) -> _Session:
-        return _Session(
+    def _begin(self) -> _Sentence:
+        return _Sentence(
             pcm=np.empty(0, np.int16),
             overlap=torch.zeros(LOOK_AHEAD, self._positions.shape[1], device=self.device),
             keys=torch.zeros(self._network.keys_shape, dtype=self._network.keys_type, device=self.device),
@@ -217,24 +217,24 @@ class ParaformerStreamingEngine:
 
     # --- features ------------------------------------------------------------------------------------
 
-    def _next_chunk(self, session: _Session, is_last: bool) -> _Chunk | None:
+    def _next_chunk(self, sentence: _Sentence, is_last: bool) -> _Chunk | None:
         """Makes the next chunk that can be computed, after FunASR's WavFrontendOnline; None: wait for more audio."""
-        is_final = session.fresh_samples < _CHUNK_SAMPLES
+        is_final = sentence.fresh_samples < _CHUNK_SAMPLES
         if is_final and not is_last:
             return None
-        if is_final and session.fresh_samples < _SHORTEST_TAIL:
-            return _Chunk(session, session.overlap, True, session.pcm[:0], None)
-        used = len(session.pcm) if is_final else len(session.pcm) - session.fresh_samples + _CHUNK_SAMPLES
-        rows = fbank(session.pcm[:used])
-        rest = session.pcm[frame_count(used) * FRAME_SHIFT :]
-        rows = torch.cat([rows[:1].expand(3, -1) if session.rows is None else session.rows, rows])
+        if is_final and sentence.fresh_samples < _SHORTEST_TAIL:
+            return _Chunk(sentence, sentence.overlap, True, sentence.pcm[:0], None)
+        used = len(sentence.pcm) if is_final else len(sentence.pcm) - sentence.fresh_samples + _CHUNK_SAMPLES
+        rows = fbank(sentence.pcm[:used])
+        rest = sentence.pcm[frame_count(used) * FRAME_SHIFT :]
+        rows = torch.cat([rows[:1].expand(3, -1) if sentence.rows is None else sentence.rows, rows])
         count = -(-(len(rows) - 3) // 6)
         index = torch.arange(count)[:, None] * 6 + torch.arange(7)
         stacked = rows[index.clamp_(max=len(rows) - 1)].reshape(count, -1).to(self.device)
         shift, scale = self._cmvn
-        first = session.chunks * CHUNK
+        first = sentence.chunks * CHUNK
         frames = (stacked + shift) * scale + self._position_rows(first + count)[first:]
-        return _Chunk(session, torch.cat([session.overlap, frames]), is_final, rest, rows[6 * count :])
+        return _Chunk(sentence, torch.cat([sentence.overlap, frames]), is_final, rest, rows[6 * count :])
 
     def _position_rows(self, count: int) -> torch.Tensor:
         """Returns the sinusoids of positions 1 to ``count``, as FunASR's StreamSinusoidalPositionEncoder."""
@@ -249,34 +249,34 @@ class ParaformerStreamingEngine:
     # --- the network ---------------------------------------------------------------------------------
 
     def _compute(self, chunks: list[_Chunk]) -> list[str | None]:
-        """Computes one chunk of each session, together or, where that fails, alone.
+        """Computes one chunk of each sentence, together or, where that fails, alone.
 
-        Returns what went wrong, per session.
+        Returns what went wrong, per sentence.
         """
         try:
             self._batch(chunks)
         except (RuntimeError, ValueError, IndexError) as error:
             if len(chunks) == 1:
-                log.error("a live session failed: %s", error)
+                log.error("a live sentence failed: %s", error)
                 return [f"{type(error).__name__}: {error}"]
-            log.warning("a batch of %d sessions failed (%s); they run alone", len(chunks), error)
+            log.warning("a batch of %d sentences failed (%s); they run alone", len(chunks), error)
             return [problem for chunk in chunks for problem in self._compute([chunk])]
         return [None] * len(chunks)
 
     @torch.inference_mode()
     def _batch(self, chunks: list[_Chunk]) -> None:
-        network, sessions = self._network, [c.session for c in chunks]
+        network, sentences = self._network, [c.sentence for c in chunks]
         lengths = [len(c.frames) for c in chunks]
         lengths_tensor = torch.tensor(lengths, device=self.device)
-        known = [min(s.chunks * CHUNK, LOOK_BACK) for s in sessions]
+        known = [min(s.chunks * CHUNK, LOOK_BACK) for s in sentences]
         frames = pad_sequence([c.frames for c in chunks], batch_first=True)
-        encoded, keys = network.encode(frames, lengths_tensor, [s.keys for s in sessions], known)
+        encoded, keys = network.encode(frames, lengths_tensor, [s.keys for s in sentences], known)
         gathered, fired, weights = network.integrate(
             encoded,
             lengths,
             [c.is_final for c in chunks],
-            torch.stack([s.hidden for s in sessions]),
-            [s.weight for s in sessions],
+            torch.stack([s.hidden for s in sentences]),
+            [s.weight for s in sentences],
         )
         speaking = [i for i, frames_fired in enumerate(fired) if frames_fired]
         if speaking:
@@ -285,46 +285,46 @@ class ParaformerStreamingEngine:
                 lengths_tensor[speaking],
                 gathered[speaking, 1:],
                 [len(fired[i]) for i in speaking],
-                [sessions[i].decoder_keys for i in speaking],
-                [sessions[i].decoder_memory for i in speaking],
+                [sentences[i].decoder_keys for i in speaking],
+                [sentences[i].decoder_memory for i in speaking],
             )
             best = ids.tolist()
         # Nothing has changed until here, and nothing below can fail.
-        for i, (chunk, session) in enumerate(zip(chunks, sessions, strict=True)):
-            first_ms = (session.chunks * CHUNK - LOOK_AHEAD) * _FRAME_MS
+        for i, (chunk, sentence) in enumerate(zip(chunks, sentences, strict=True)):
+            first_ms = (sentence.chunks * CHUNK - LOOK_AHEAD) * _FRAME_MS
             if i in speaking:
                 row = speaking.index(i)
-                session.decoder_keys = decoder_keys[:, :, row].clone()
-                session.decoder_memory = decoder_memory[:, row].clone()
-                session.fired += [(k, first_ms + t * _FRAME_MS) for k, t in zip(best[row], fired[i], strict=False)]
+                sentence.decoder_keys = decoder_keys[:, :, row].clone()
+                sentence.decoder_memory = decoder_memory[:, row].clone()
+                sentence.fired += [(k, first_ms + t * _FRAME_MS) for k, t in zip(best[row], fired[i], strict=False)]
             if not chunk.is_final:
-                oldest = session.chunks * CHUNK % LOOK_BACK
-                session.keys[..., oldest : oldest + CHUNK, :] = keys[:, :, i]
-            session.hidden, session.weight = gathered[i, 0].clone(), weights[i]
-            session.overlap = chunk.frames[-LOOK_AHEAD:].clone()
-            session.pcm, session.rows = chunk.pcm, chunk.rows
-            session.chunks += 1
+                oldest = sentence.chunks * CHUNK % LOOK_BACK
+                sentence.keys[..., oldest : oldest + CHUNK, :] = keys[:, :, i]
+            sentence.hidden, sentence.weight = gathered[i, 0].clone(), weights[i]
+            sentence.overlap = chunk.frames[-LOOK_AHEAD:].clone()
+            sentence.pcm, sentence.rows = chunk.pcm, chunk.rows
+            sentence.chunks += 1
 
     # --- results -------------------------------------------------------------------------------------
 
-    def _punctuate(self, sessions: list[_Session]) -> None:
+    def _punctuate(self, sentences: list[_Sentence]) -> None:
         if self.punctuation is None:
             return
-        texts = [[self.tokens[k] for k, _ in s.fired if k not in self._special] for s in sessions]
-        changed = [i for i, (text, s) in enumerate(zip(texts, sessions, strict=True)) if len(text) != len(s.marks)]
+        texts = [[self.tokens[k] for k, _ in s.fired if k not in self._special] for s in sentences]
+        changed = [i for i, (text, s) in enumerate(zip(texts, sentences, strict=True)) if len(text) != len(s.marks)]
         for i, marks in zip(changed, self.punctuation.mark([texts[i] for i in changed]), strict=True):
-            sessions[i].marks = marks
+            sentences[i].marks = marks
 
-    def _result(self, session: _Session, item: StreamingItem, batch_size: int) -> StreamingResult:
-        spoken = [(i, k, ms) for i, (k, ms) in enumerate(session.fired) if k not in self._special]
+    def _result(self, sentence: _Sentence, item: StreamingItem, batch_size: int) -> StreamingResult:
+        spoken = [(i, k, ms) for i, (k, ms) in enumerate(sentence.fired) if k not in self._special]
         starts = [max(0, ms - _FIRING_DELAY_MS) for _, _, ms in spoken]
-        heard_ms = session.samples // 16
+        heard_ms = sentence.samples // 16
         ends = []
         for (i, _, _), start in zip(spoken, starts, strict=True):
-            following = session.fired[i + 1][1] - _FIRING_DELAY_MS if i + 1 < len(session.fired) else heard_ms
+            following = sentence.fired[i + 1][1] - _FIRING_DELAY_MS if i + 1 < len(sentence.fired) else heard_ms
             ends.append(max(start, min(following, start + _LONGEST_TOKEN_MS)))
         marks = [""] * len(spoken)
-        if item.punctuate and session.marks:
-            marks = session.marks if item.is_last else [*session.marks[:-1], ""]
+        if item.punctuate and sentence.marks:
+            marks = sentence.marks if item.is_last else [*sentence.marks[:-1], ""]
         tokens = [self.tokens[k] for _, k, _ in spoken]
         return StreamingResult(tokens=tokens, starts_ms=starts, ends_ms=ends, marks=marks, batch_size=batch_size)

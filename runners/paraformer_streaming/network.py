@@ -1,9 +1,9 @@
-"""Computes one chunk of many live sessions through a streaming Paraformer, as one batch.
+"""Computes one chunk of many live sentences through a streaming Paraformer, as one batch.
 
-FunASR's ``forward_chunk`` methods for batches: the same layers in the same order, with what a session
+FunASR's ``forward_chunk`` methods for batches: the same layers in the same order, with what a sentence
 remembers (attention keys and values, convolution inputs, the predictor's remainder) passed in and
 given back, so nothing changes where a computation fails. Rows and keys that a shorter chunk or a
-younger session lacks are masked.
+younger sentence lacks are masked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class StreamingNetwork:
     Attributes:
         width: The encoder's output size.
         keys_type: The type of remembered keys and values.
-        keys_shape: (layers, 2, heads, LOOK_BACK, size): an encoder's keys and values of a session.
+        keys_shape: (layers, 2, heads, LOOK_BACK, size): an encoder's keys and values of a sentence.
         decoder_keys_shape: (layers, 2, heads, CHUNK, size): the decoder's.
         decoder_memory_shape: (layers, kernel - 1, width): inputs of the decoder's convolutions.
     """
@@ -53,8 +53,8 @@ class StreamingNetwork:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encodes (batch, time, inputs).
 
-        ``keys`` holds each session's (layers, 2, heads, LOOK_BACK, size), of which the first ``known`` are filled.
-        Gives (batch, time, width), zero past a session's length, and the keys and values of the chunk's first CHUNK
+        ``keys`` holds each sentence's (layers, 2, heads, LOOK_BACK, size), of which the first ``known`` are filled.
+        Gives (batch, time, width), zero past a sentence's length, and the keys and values of the chunk's first CHUNK
         frames, (layers, 2, batch, heads, CHUNK, size).
         """
         past = max(known)
@@ -86,10 +86,10 @@ class StreamingNetwork:
         hidden: torch.Tensor,
         weights: Sequence[np.float32],
     ) -> tuple[torch.Tensor, list[list[int]], list[np.float32]]:
-        """Integrates and fires continuously (CIF) over the chunk, from each session's remainder.
+        """Integrates and fires continuously (CIF) over the chunk, from each sentence's remainder.
 
         The remainder is ``hidden`` (batch, width) of ``weights``. Gives (batch, 1 + tokens, width), the new remainder
-        first; the frames at which each session's tokens fired; and the new remainders' weights.
+        first; the frames at which each sentence's tokens fired; and the new remainders' weights.
         """
         predictor = self._predictor
         local = torch.relu(predictor.cif_conv1d(predictor.pad(encoded.transpose(1, 2)))).transpose(1, 2)
@@ -117,9 +117,9 @@ class StreamingNetwork:
         keys: Sequence[torch.Tensor | None],
         memories: Sequence[torch.Tensor | None],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Decodes ``counts`` tokens of each session from (batch, tokens, width).
+        """Decodes ``counts`` tokens of each sentence from (batch, tokens, width).
 
-        ``keys`` (layers, 2, heads, CHUNK, size) and ``memories`` (layers, kernel - 1, width) are None where a session
+        ``keys`` (layers, 2, heads, CHUNK, size) and ``memories`` (layers, kernel - 1, width) are None where a sentence
         decodes for the first time. Gives ids (batch, tokens), and the new keys and memories with the batch as third and
         second dimension.
         """
@@ -132,14 +132,14 @@ class StreamingNetwork:
         past_keys = torch.stack([blank_keys if k is None else k for k in keys], 2)
         past_memory = torch.stack([blank_memory if m is None else m for m in memories], 1)
         kept = torch.arange(past_memory.shape[2], device=device) + torch.tensor(counts, device=device)[:, None]
-        session = torch.arange(len(counts), device=device)[:, None]
+        sentence = torch.arange(len(counts), device=device)[:, None]
         new_keys, new_memory = [], []
         x = embeds
         for index, layer in enumerate(self._decoder_layers):
             fed = layer.norm2(self._feed(layer.feed_forward, layer.norm1(x)))
-            # causal: what pads the shorter sessions comes after all that counts
+            # causal: what pads the shorter sentences comes after all that counts
             inputs = torch.cat([past_memory[index], fed], 1)
-            new_memory.append(inputs[session, kept])
+            new_memory.append(inputs[sentence, kept])
             x = x + layer.self_attn.fsmn_block(inputs.transpose(1, 2)).transpose(1, 2) + fed
             attention = layer.src_attn
             q = _heads(attention.linear_q(layer.norm3(x).to(self._linear_type)), attention.h)

@@ -1,4 +1,4 @@
-"""Hosts ParaformerStreamingRunner: live sentences by session id; the chunks of all sessions meet in one batch."""
+"""Hosts ParaformerStreamingRunner: live sentences by sentence id; the chunks of all sentences meet in one batch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from runners.paraformer_streaming.engine import ParaformerStreamingEngine
 
 log = logging.getLogger(__name__)
-# A step of more costs about as much per session, and makes each of them wait longer.
+# A step of more costs about as much per sentence, and makes each of them wait longer.
 _MOST_AT_ONCE = 32
 
 
-# One process: it holds the sessions.
+# One process: it holds the sentences.
 @bentoml.service(name="ParaformerStreamingRunner", workers=1, **RUNNER_CONFIG)
 class ParaformerStreamingRunner:
     """Hosts the streaming recogniser and the realtime punctuation of every enabled model that has them."""
@@ -49,7 +49,7 @@ class ParaformerStreamingRunner:
 
     @bentoml.api
     async def step(self, items: list[StreamingItem]) -> list[StreamingResult]:
-        """Advances each item's session by its audio, and returns the sentence so far of each."""
+        """Advances each item's sentence by its audio, and returns the sentence so far of each."""
         return await self._gathered(items)
 
     def _step(self, items: Sequence[StreamingItem]) -> list[StreamingResult]:
@@ -66,17 +66,17 @@ class ParaformerStreamingRunner:
         return results
 
     @bentoml.api
-    def free(self, sessions: list[str]) -> None:
-        """Frees sessions that end without a last item; unknown ones are none.
+    def free(self, sentences: list[str]) -> None:
+        """Frees sentences that end without a last item; unknown ones are none.
 
         It isn't called ``close``, which BentoML's proxies have.
         """
         for engine, _ in self._engines.by_model([model for model, _ in self._engines.items()]):
-            engine.close(sessions)
+            engine.close(sentences)
 
     @bentoml.api
-    def sessions(self) -> int:
-        """Counts the live sessions now."""
+    def sentences(self) -> int:
+        """Counts the live sentences now."""
         return sum(len(engine) for engine, _ in self._engines.by_model([m for m, _ in self._engines.items()]))
 
 

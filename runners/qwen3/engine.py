@@ -27,7 +27,7 @@ from runners.qwen3.words import alignment_units, character_times, repaired, spli
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 8 * SAMPLE_RATE_HZ
-# A live session that has not been heard of for so long is forgotten.
+# A live sentence that has not been heard of for so long is forgotten.
 _FORGOTTEN_S = 300.0
 # No language is spoken in more tokens a second.
 _TOKENS_PER_S, _LEAST_TOKENS = 12, 24
@@ -157,12 +157,12 @@ class Qwen3Engine:
         """Hears the next audio of a live sentence, and returns the sentence so far."""
         self._forget()
         if item.is_first:
-            self._sentences[item.session] = _Sentence(self._live_backend, item)
-        sentence = self._sentences.get(item.session)
+            self._sentences[item.sentence] = _Sentence(self._live_backend, item)
+        sentence = self._sentences.get(item.sentence)
         if sentence is None:
             return StreamingResult(lost=True)
         if item.is_last:
-            del self._sentences[item.session]
+            del self._sentences[item.sentence]
         return await sentence.hear(item.pcm)
 
     async def is_healthy(self) -> bool:
@@ -174,10 +174,10 @@ class Qwen3Engine:
         for backend in {id(b): b for b in (self.backend, self._live_backend)}.values():
             backend.close()
 
-    def close(self, sessions: Iterable[str]) -> None:
+    def close(self, sentences: Iterable[str]) -> None:
         """Frees live sentences; unknown ones are none."""
-        for session in sessions:
-            self._sentences.pop(session, None)
+        for name in sentences:
+            self._sentences.pop(name, None)
 
     def __len__(self) -> int:
         """Counts the live sentences now."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-# One process: it holds the live sessions.
+# One process: it holds the live sentences.
 @bentoml.service(name="Qwen3Runner", workers=1, **RUNNER_CONFIG)
 class Qwen3Runner:
     """Hosts every enabled Qwen3-ASR; calls of all requests meet in the backend's batches."""
@@ -127,7 +127,7 @@ class Qwen3Runner:
                 return await engine.step(item)
             except (RuntimeError, ValueError, IndexError) as error:
                 log.exception("a live sentence failed")
-                engine.close([item.session])
+                engine.close([item.sentence])
                 await self._end_where_dead(engine)
                 return StreamingResult(error=f"{type(error).__name__}: {error}")
 
@@ -140,13 +140,13 @@ class Qwen3Runner:
         signal.raise_signal(signal.SIGINT)  # SIGTERM would wait for the API service to end; a second one for nothing
 
     @bentoml.api
-    async def free(self, sessions: list[str]) -> None:
+    async def free(self, sentences: list[str]) -> None:
         """Frees live sentences that end without a last item; unknown ones are none."""
         for engine in self._engines.values():
-            engine.close(sessions)
+            engine.close(sentences)
 
     @bentoml.api
-    async def sessions(self) -> int:
+    async def sentences(self) -> int:
         """Counts the live sentences now."""
         return sum(map(len, self._engines.values()))
 

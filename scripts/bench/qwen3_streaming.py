@@ -53,7 +53,7 @@ def ours(model: Path, seconds: int) -> tuple[float, float]:
     async def hear(pcm: NDArray[np.int16]) -> None:
         for at in range(0, len(pcm), CHUNK):
             step = StreamingItem(
-                model="", session="s", pcm=pcm[at : at + CHUNK], is_first=at == 0, is_last=at + CHUNK >= len(pcm)
+                model="", sentence="s", pcm=pcm[at : at + CHUNK], is_first=at == 0, is_last=at + CHUNK >= len(pcm)
             )
             heard = await engine.step(step)
         draft = "".join(token + mark for token, mark in zip(heard.tokens, heard.marks, strict=True))

@@ -66,7 +66,7 @@ def run_engine(directory: Path, precision: str, batches: list[int], steps: int) 
         def step(chunk: int, names: list[str] = names) -> None:
             pcm = [chunk_of(speech, chunk + 7 * k) for k in range(len(names))]
             items = [
-                StreamingItem(model="", session=name, pcm=p, is_first=chunk == 0)
+                StreamingItem(model="", sentence=name, pcm=p, is_first=chunk == 0)
                 for name, p in zip(names, pcm, strict=True)
             ]
             assert all(r.error is None for r in engine.step(items))

@@ -64,7 +64,7 @@ def listen(engine: ParaformerStreamingEngine, sentences: Sequence[LiveSentence])
             items = [
                 StreamingItem(
                     model="",
-                    session=str(k),
+                    sentence=str(k),
                     pcm=group[k].pcm[position : position + size],
                     is_first=position == 0,
                     is_last=position + size >= len(group[k].pcm),

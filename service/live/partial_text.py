@@ -65,7 +65,7 @@ class StreamedText:
         self._options = options
         # A call with less would cost a call and tell nothing new.
         self._chunk_samples = options.chunk_ms * SAMPLES_PER_MS
-        self._session = uuid.uuid4().hex
+        self._name = uuid.uuid4().hex
         self._start_ms = start_ms
         self._on_change = on_change
         self._partial = Partial(start_ms)
@@ -150,7 +150,7 @@ class StreamedText:
             raise
         finally:
             if is_open:
-                await self._runners.close_stream(model, self._session)
+                await self._runners.close_stream(model, self._name)
 
     def _item(self, *, is_first: bool, is_last: bool) -> StreamingItem:
         pcm = np.concatenate([np.empty(0, np.int16), *self._waiting])
@@ -161,7 +161,7 @@ class StreamedText:
         asked = self._options.recognition
         return StreamingItem(
             model=asked.model.id,
-            session=self._session,
+            sentence=self._name,
             pcm=pcm,
             is_first=is_first,
             is_last=is_last,

@@ -31,7 +31,7 @@ class Runner:
             raise self.failures.pop(0)
         return [self.answer]
 
-    async def free(self, sessions: list[str]) -> None:
+    async def free(self, sentences: list[str]) -> None:
         await self.step([])
 
 
@@ -40,8 +40,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "_RETRY_PAUSE_S", 0.0)
 
 
-def item(session: str = "s", samples: int = 1600, **options: Any) -> StreamingItem:
-    return StreamingItem(model=DEMO, session=session, pcm=np.zeros(samples, np.int16), **options)
+def item(sentence: str = "s", samples: int = 1600, **options: Any) -> StreamingItem:
+    return StreamingItem(model=DEMO, sentence=sentence, pcm=np.zeros(samples, np.int16), **options)
 
 
 async def test_an_item_whose_connection_broke_is_not_sent_again() -> None:
@@ -77,7 +77,7 @@ async def test_a_failing_item_fails_its_sentence(runner: Runner) -> None:
     assert runner.calls == 1
 
 
-async def test_closing_a_session_of_a_runner_that_is_away_is_no_failure() -> None:
+async def test_closing_a_sentence_of_a_runner_that_is_away_is_no_failure() -> None:
     await Runners(streaming=Runner(aiohttp.ServerDisconnectedError())).close_stream(DEMO_MODEL, "s")
 
 
@@ -95,21 +95,21 @@ async def test_a_sentence_is_recognised_as_it_comes() -> None:
         await runners.stream(DEMO_MODEL, item("live"))
 
 
-async def test_sessions_are_counted_until_they_are_closed() -> None:
+async def test_sentences_are_counted_until_they_are_closed() -> None:
     runners, (*_, streaming) = in_process_runners(), runner_instances()
-    before = streaming.sessions()
+    before = streaming.sentences()
     await runners.stream(DEMO_MODEL, item("counted", is_first=True))
-    assert streaming.sessions() == before + 1
+    assert streaming.sentences() == before + 1
     await runners.close_stream(DEMO_MODEL, "counted")
-    assert streaming.sessions() == before
+    assert streaming.sentences() == before
 
 
 async def test_a_model_without_a_streaming_recogniser_fails_its_items_only() -> None:
     streaming = runner_instances()[-1]
     other, ours = await streaming.step(
         [
-            StreamingItem(model="no such model", session="a", pcm=silence(1), is_first=True),
-            StreamingItem(model=DEMO, session="b", pcm=silence(1), is_first=True, is_last=True),
+            StreamingItem(model="no such model", sentence="a", pcm=silence(1), is_first=True),
+            StreamingItem(model=DEMO, sentence="b", pcm=silence(1), is_first=True, is_last=True),
         ]
     )
     assert "no such model" in (other.error or "")

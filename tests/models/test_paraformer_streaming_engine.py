@@ -39,11 +39,11 @@ def shared() -> ParaformerStreamingEngine:
 @pytest.fixture
 def engine(shared: ParaformerStreamingEngine) -> Iterator[ParaformerStreamingEngine]:
     yield shared
-    shared.close(list(shared._sessions))
+    shared.close(list(shared._sentences))
 
 
-def item(session: str, pcm: Pcm, first: bool = False, last: bool = False, punctuate: bool = False) -> StreamingItem:
-    return StreamingItem(model="", session=session, pcm=pcm, is_first=first, is_last=last, punctuate=punctuate)
+def item(sentence: str, pcm: Pcm, first: bool = False, last: bool = False, punctuate: bool = False) -> StreamingItem:
+    return StreamingItem(model="", sentence=sentence, pcm=pcm, is_first=first, is_last=last, punctuate=punctuate)
 
 
 def cut(pcm: Pcm, sizes: Callable[[], int]) -> list[Pcm]:
@@ -160,11 +160,11 @@ def test_idle_sessions_are_dropped() -> None:
     assert not busy.lost
 
 
-def test_no_more_sessions_than_allowed() -> None:
-    engine = make(most_sessions=1)
+def test_no_more_sentences_than_allowed() -> None:
+    engine = make(most_sentences=1)
     first, second = engine.step([item("a", silence(1), first=True), item("b", silence(1), first=True)])
     assert first.error is None
-    assert "1 live sessions" in (second.error or "")
+    assert "1 live sentences" in (second.error or "")
     engine.close(["a"])
     assert engine.step([item("b", silence(1), first=True)])[0].error is None
 
@@ -222,7 +222,7 @@ def test_a_session_that_fails_alone_is_freed_and_the_others_go_on(
     monkeypatch.setattr(engine._network, "encode", failing)
     pcm = RECORDINGS["weather"].pcm
     engine.step([item("ill", pcm[:CHUNK], first=True), item("well", pcm[:CHUNK], first=True)])
-    engine._sessions["ill"].overlap = torch.full_like(engine._sessions["ill"].overlap, float("nan"))
+    engine._sentences["ill"].overlap = torch.full_like(engine._sentences["ill"].overlap, float("nan"))
     ill, well = engine.step([item("ill", pcm[CHUNK:], last=True), item("well", pcm[CHUNK:], last=True)])
     assert "this session is ill" in (ill.error or "")
     assert "".join(well.tokens) == "今天天气怎么样"

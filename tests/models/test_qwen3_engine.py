@@ -155,8 +155,8 @@ async def test_audio_without_samples_is_no_error(engine: Qwen3Engine) -> None:
     assert (await engine.recognise(item)).error is None
 
 
-def step(session: str, pcm: Pcm, **fields: Any) -> StreamingItem:
-    return StreamingItem(model="m", session=session, pcm=pcm, language="Chinese", **fields)
+def step(sentence: str, pcm: Pcm, **fields: Any) -> StreamingItem:
+    return StreamingItem(model="m", sentence=sentence, pcm=pcm, language="Chinese", **fields)
 
 
 async def heard(engine: Qwen3Engine, session: str, steps: list[Pcm]) -> list[StreamingResult]:

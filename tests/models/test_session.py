@@ -398,7 +398,7 @@ class CountingProxy(AsyncProxy):
 
     async def step(self, items: list[Any]) -> list[Any]:
         for item in items:
-            (self.open.discard if item.is_last else self.open.add)(item.session)
+            (self.open.discard if item.is_last else self.open.add)(item.sentence)
         return await self._runner.step(items)
 
     async def free(self, sessions: list[str]) -> None:

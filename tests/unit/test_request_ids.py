@@ -39,7 +39,7 @@ def test_every_item_names_the_request_it_was_made_for(request_a: None) -> None:
         VadBlock(model="m", pcm=PCM, context_frames=0, is_last=True),
         PunctuationItem(model="m", tokens=[]),
         EmbeddingItem(model="m", pcm=PCM),
-        StreamingItem(model="m", session="s", pcm=PCM),
+        StreamingItem(model="m", sentence="s", pcm=PCM),
     ]
     assert {item.request_id for item in items} == {"request-a"}
 
