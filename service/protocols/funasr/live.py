@@ -175,19 +175,16 @@ class _Conversation:
 
     async def _watch(self) -> None:
         """Notices a client that leaves while it is owed results; some send the next recording without waiting."""
-        while not isinstance(message := await self._connection.receive(), str):
-            self._connection.ignore("audio after the end of a recording")
-        self._held = message
+        self._held = await self._next_text()
 
     async def _next_opening(self) -> dict[str, Any]:
         held, self._held = self._held, None
-        while held is None:
-            message = await self._connection.receive(LONGEST_REST_S)
-            if isinstance(message, str):
-                held = message
-            else:
-                self._connection.ignore("audio after the end of a recording")
-        return read_message(held)
+        return read_message(await self._next_text(LONGEST_REST_S) if held is None else held)
+
+    async def _next_text(self, idle_s: float | None = None) -> str:
+        while not isinstance(message := await self._connection.receive(idle_s), str):
+            self._connection.ignore("audio after the end of a recording")
+        return message
 
     @property
     def _idle_s(self) -> float:
