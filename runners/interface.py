@@ -141,6 +141,7 @@ class Recognition(BaseModel):
         logprobs: How likely each is, in natural log.
         ignored_hotwords: Those that had no effect: the model's vocabulary cannot write them.
         batch_size: How many utterances were computed together.
+        cpu_s: What it took of the processors, as its share of the batch; None where that is not known.
         error: What went wrong; None: nothing did.
     """
 
@@ -154,6 +155,7 @@ class Recognition(BaseModel):
     logprobs: list[float] = []
     ignored_hotwords: list[str] = []
     batch_size: int = 1
+    cpu_s: float | None = None
     error: str | None = None
 
 

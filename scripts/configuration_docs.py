@@ -104,6 +104,17 @@ _IN_CHINESE = {
     "live_idle_timeout_sec": "实时客户端多久不发音频，句子就结束；阿里云协议中任务随之失败，与云上一致。",
     "asr_enable_nearfield_filter": "在实时识别中滤除远处的说话声和背景声。",
     "asr_nearfield_rms_threshold": "实时声音的响度（RMS，满刻度为 1）低于此值视为远场。",
+    "data_dir": "任务的存放处：录音，以及数据库（除非设置了 DATABASE_URL）。留空则是模型目录旁的 `asr-data`。",
+    "database_url": "多台机器共同处理任务时的 PostgreSQL：`postgresql://用户:密码@主机/库名`；留空则用 DATA_DIR 中的 "
+    "SQLite。",
+    "storage_url": "任务录音的存放处，按 fsspec 的写法（`s3://BUCKET/PATH`）；留空则在 DATA_DIR 中。",
+    "role": "`api` 接收客户端的任务，`worker` 处理任务、不服务客户端，`all` 两者都做。",
+    "worker_name": "本进程在使用同一 DATABASE_URL 的进程中长期不变的名字；留空则用主机名。",
+    "jobs_concurrency": "一个 worker 同时处理同一密钥的多少个任务。",
+    "jobs_max_queued": "等待中的任务数上限；超过后得到 429。",
+    "jobs_max_storage": "所有任务录音合计占用的上限：MB 数，或带单位的数；超过后任务得到 507。",
+    "jobs_keep_hours": "任务结束后，结果和录音保留多少小时。",
+    "webhook_secret": "按 Standard Webhooks 为发往 `callback_url` 的内容签名；留空则不签名。",
     "host": "监听地址；127.0.0.1 表示仅本机。",
     "port": "监听端口。",
 }

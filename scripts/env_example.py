@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from runners.catalog import PROJECT_ROOT
@@ -15,7 +16,7 @@ _HEADER = """\
 # Every setting of the service, with its default. Copy to `.env`, or set as environment variables (which win).
 # Made by `.venv/bin/python -m scripts.env_example`.
 """
-_SHOWN = {"max_audio_size": "2GB"}  # where the default is not written as it is held
+_SHOWN = {"max_audio_size": "2GB", "jobs_max_storage": "100GB"}  # where the default is not written as it is held
 
 
 def default_text(name: str, field: FieldInfo) -> str:
@@ -25,6 +26,8 @@ def default_text(name: str, field: FieldInfo) -> str:
     value = field.default
     if value is None:
         return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | dict):

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.edge import Edge, PathRules
 from service.pages import docs, status
 from service.protocols import PROTOCOLS
+from service.protocols.openai.jobs_response import job_body
 from service.protocols.openai.transcriptions_response import error_response
 from service.serving import Serving
 
@@ -39,6 +40,7 @@ def create_app(serving: Serving) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lambda _: serving.working(lambda job: job_body(job).model_dump(mode="json")),
         # Beside the document, so that Swagger's "Try it out" stays below a prefix that a proxy has put before it.
         servers=[{"url": "."}],
     )

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.auth import check_key
+from service.auth import check_key, identity
 from service.errors import InvalidKey, ServiceError
 from service.failures import failure_of
 from service.observability import request_id, tracing_request
@@ -104,7 +104,9 @@ class Edge:
 
     def _check_key(self, scope: Scope, rules: PathRules) -> None:
         if rules.presented_key is not None:
-            check_key(self._keys, rules.presented_key(HTTPConnection(scope)))
+            presented = rules.presented_key(HTTPConnection(scope))
+            check_key(self._keys, presented)
+            scope["caller"] = identity(self._keys, presented)
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         rules = self._rules_of(scope)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from starlette.requests import ClientDisconnect, HTTPConnection
 
@@ -14,6 +14,7 @@ from service import observability
 from service.admission import AdmissionQueue, LiveSessions
 from service.errors import NotReady, ServiceError
 from service.inference import Runners
+from service.jobs.jobs import Describe, Jobs
 from service.recordings.transcribe import Limits, Transcriber
 from service.settings import Settings
 
@@ -38,6 +39,30 @@ class Serving:
         self.live_sessions = LiveSessions(settings.max_live_sessions)
         self.started_at = int(time.time())
         self._runners: Runners | None = None
+        self._jobs: Jobs | None = None
+
+    @asynccontextmanager
+    async def working(self, describe: Describe) -> AsyncIterator[None]:
+        """Does jobs to the end of the block; ``describe`` makes what their callbacks are told."""
+        self._jobs = Jobs(self.settings, lambda: self.transcriber, describe)
+        await self._jobs.start()
+        try:
+            yield
+        finally:
+            jobs, self._jobs = self._jobs, None
+            await jobs.stop()
+
+    @property
+    def jobs(self) -> Jobs:
+        """Returns the jobs.
+
+        Raises:
+            NotReady: none can be taken yet, or no longer.
+        """
+        if self._jobs is None:
+            raise NotReady("Jobs can't be taken at the moment; try again shortly.", retry_after_s=_READY_RETRY_S)
+        self._jobs.check()
+        return self._jobs
 
     def bind(self, runners: Runners) -> None:
         """Takes the runners, once the service has them."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import socket
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -69,6 +71,79 @@ class Settings(RunnerSettings):
         default=0.01, ge=0, le=1, description="Loudness (RMS of full scale 1) below which live sound counts as distant."
     )
 
+    data_dir: Path | None = Field(
+        default=None,
+        description="Where jobs are kept: their recordings, and their database unless DATABASE_URL names one. Empty: "
+        "`asr-data` beside the model store.",
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="PostgreSQL for jobs that several machines work on: `postgresql://USER:PASSWORD@HOST/NAME`; "
+        "empty: SQLite in DATA_DIR.",
+    )
+    storage_url: str = Field(
+        default="",
+        description="Where recordings of jobs are kept, as fsspec has it (`s3://BUCKET/PATH`); empty: in DATA_DIR.",
+    )
+    role: Literal["all", "api", "worker"] = Field(
+        default="all",
+        description="`api` takes jobs from clients, `worker` does them and serves no clients, `all` does both.",
+    )
+    worker_name: str = Field(
+        default="", description="Lasting name of this process among those of DATABASE_URL; empty: the host's."
+    )
+    jobs_concurrency: int = Field(default=2, ge=1, le=64, description="Jobs of one key that a worker does at a time.")
+    jobs_max_queued: int = Field(default=10_000, gt=0, description="Jobs that may wait; past it they get 429.")
+    jobs_max_storage: int = Field(
+        default=100 * 2**30,
+        gt=0,
+        description="What the recordings of jobs may take together: MB, or a number with a unit; past it jobs get 507.",
+        validate_default=False,
+    )
+    jobs_keep_hours: float = Field(
+        default=72, gt=0, description="How long results and recordings of finished jobs are kept."
+    )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs what `callback_url` is told, as Standard Webhooks has it; empty: it is not signed.",
+    )
+
+    @property
+    def data_path(self) -> Path:
+        """Returns DATA_DIR, or where it is by default."""
+        return (self.data_dir or self.modelscope_path.parent / "asr-data").expanduser()
+
+    @property
+    def worker(self) -> str:
+        """Returns the name that this process has among those that do jobs; one alone keeps its name on any host."""
+        if not self.database_url.get_secret_value():
+            return "local"
+        return self.worker_name or socket.gethostname()
+
+    @property
+    def jobs_database(self) -> str:
+        """Returns where jobs are written down, as SQLAlchemy has it."""
+        url = self.database_url.get_secret_value()
+        return _with_driver(url) if url else f"sqlite:///{self.data_path / 'jobs.sqlite'}"
+
+    @property
+    def queue_database(self) -> str:
+        """Returns where DBOS keeps its queues."""
+        url = self.database_url.get_secret_value()
+        return _with_driver(url) if url else f"sqlite:///{self.data_path / 'queue.sqlite'}"
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not re.match(r"postgres(ql)?(\+psycopg)?://", url.get_secret_value()):
+            raise ValueError("must begin with postgresql://")
+        return url
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
@@ -79,7 +154,7 @@ class Settings(RunnerSettings):
             raise ValueError("has no key between its commas; leave it empty to ask for none")
         return keys
 
-    @field_validator("max_audio_size", mode="before")
+    @field_validator("max_audio_size", "jobs_max_storage", mode="before")
     @classmethod
     def _parse_size(cls, value: object) -> object:
         if isinstance(value, int):
@@ -89,6 +164,10 @@ class Settings(RunnerSettings):
             raise ValueError("must be a number of MB, or a number with KB, MB or GB (for example 500MB, 2GB)")
         unit = match.group(2)
         return int(float(match.group(1)) * _UNITS[unit + "B" if unit in ("K", "M", "G") else unit])
+
+
+def _with_driver(url: str) -> str:
+    return re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url)
 
 
 def describe_problems(error: ValidationError) -> str:

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prometheus_client import Counter
+
 from runners import catalog, logs, store
+from runners.interface import RecognitionItem
 from runners.settings import RunnerSettings
 
 if TYPE_CHECKING:
@@ -48,6 +51,18 @@ def enabled_models(runner: str | None = None) -> list[catalog.Model]:
     """Returns the models to serve; those whose utterances ``runner`` recognises, if one is named."""
     enabled = [catalog.models()[name] for name in settings().enabled_models]
     return [model for model in enabled if runner is None or model.family.runner == runner]
+
+
+@functools.cache
+def _recognised_seconds() -> Counter:
+    # Made where it counts: the API service, which imports this module, has none.
+    return Counter("asr_recognised_seconds", "Seconds of audio that recognisers have computed.", ["model"])
+
+
+def count_recognised(items: Sequence[RecognitionItem]) -> None:
+    """Counts the audio of utterances that have been recognised, in the runner's own metric."""
+    for item in items:
+        _recognised_seconds().labels(item.model).inc(len(item.pcm) / 16_000)
 
 
 class Engines:

@@ -15,7 +15,7 @@ import bentoml
 from runners import catalog, gpu, logs, store
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, enabled_models, fix_media_types, settings
+from runners.kit.runtime import RUNNER_CONFIG, count_recognised, enabled_models, fix_media_types, settings
 from runners.languages import language_name
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ class Qwen3Runner:
             return Recognition(error=f"{item.model} is not loaded in this runner")
         with logs.for_requests([item.request_id]):
             try:
-                return await engine.recognise(item)
+                found = await engine.recognise(item)
+                count_recognised([item])
+                return found
             except (RuntimeError, ValueError, IndexError) as error:
                 log.exception("an utterance failed")
                 await self._end_where_dead(engine)

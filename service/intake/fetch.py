@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import aiohttp
@@ -52,6 +54,30 @@ async def fetch_audio(
         AudioTooLarge: the body is, or says that it is, larger than ``max_bytes``.
     """
 
+    async with _session(resolver, allow_private=allow_private) as session:
+        try:
+            return await asyncio.wait_for(_follow(session, url, into, max_bytes), timeout_s)
+        except asyncio.TimeoutError as error:
+            raise _refused(f"did not deliver the audio within {timeout_s:g} s") from error
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> None:
+    """Sends a body to an address, under the same rules; redirects are not followed.
+
+    Raises:
+        AddressRefused: not http(s), not public, or it did not answer 2xx in time.
+    """
+    async with _session(None, allow_private=allow_private) as session:
+        with _told_as_refused():
+            posting = session.post(_checked_url(url), data=body, headers=headers, allow_redirects=False)
+            async with posting as response:
+                if not 200 <= response.status < 300:
+                    raise _refused(f"answered with HTTP status {response.status}")
+
+
+def _session(resolver: AbstractResolver | None, *, allow_private: bool) -> aiohttp.ClientSession:
+    """Makes a session that judges each address as its socket is made."""
+
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, endpoint = info
         if not allow_private and not is_public(endpoint[0]):
@@ -65,17 +91,13 @@ async def fetch_audio(
         socket_factory=guarded_socket,
         force_close=True,
     )
-    async with aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity"},
-    ) as session:
-        try:
-            return await asyncio.wait_for(_follow(session, url, into, max_bytes), timeout_s)
-        except asyncio.TimeoutError as error:
-            raise _refused(f"did not deliver the audio within {timeout_s:g} s") from error
+    )
 
 
 def is_public(address: str) -> bool:
@@ -97,25 +119,32 @@ def is_public(address: str) -> bool:
 async def _follow(session: aiohttp.ClientSession, url: str, into: IO[bytes], max_bytes: int) -> int:
     target = _checked_url(url)
     for _ in range(MAX_REDIRECTS + 1):
-        try:
+        with _told_as_refused():
             async with session.get(target, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
                     return await _save(response, into, max_bytes)
                 location = response.headers.get("Location", "")
-        except aiohttp.ServerTimeoutError as error:
-            raise _refused("did not answer in time") from error
-        except aiohttp.ClientSSLError as error:
-            raise _refused("has no valid TLS certificate") from error
-        except aiohttp.ClientConnectorError as error:
-            raise _refused("can't be reached") from error
-        except aiohttp.InvalidURL as error:
-            raise _refused("is not a valid URL") from error
-        except aiohttp.ClientPayloadError as error:
-            raise _refused("broke off, or sent what it had not announced") from error
-        except aiohttp.ClientError as error:
-            raise _refused("did not answer with valid HTTP") from error
         target = _checked_url(location, base=target)
     raise _refused(f"redirects more than {MAX_REDIRECTS} times")
+
+
+@contextmanager
+def _told_as_refused() -> Iterator[None]:
+    """Makes of aiohttp's errors what a client is told."""
+    try:
+        yield
+    except aiohttp.ServerTimeoutError as error:
+        raise _refused("did not answer in time") from error
+    except aiohttp.ClientSSLError as error:
+        raise _refused("has no valid TLS certificate") from error
+    except aiohttp.ClientConnectorError as error:
+        raise _refused("can't be reached") from error
+    except aiohttp.InvalidURL as error:
+        raise _refused("is not a valid URL") from error
+    except aiohttp.ClientPayloadError as error:
+        raise _refused("broke off, or sent what it had not announced") from error
+    except aiohttp.ClientError as error:
+        raise _refused("did not answer with valid HTTP") from error
 
 
 async def _save(response: aiohttp.ClientResponse, into: IO[bytes], max_bytes: int) -> int:

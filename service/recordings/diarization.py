@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from runners.catalog import Model
+from runners.interface import Embedding
 from service import observability
 from service.audio.spans import Span
-from service.domain import Diarization, KnownSpeaker, Pcm
+from service.domain import Diarization, KnownSpeaker
 from service.errors import InvalidRequest
 from service.inference import Runners
 from service.recordings.clustering import cluster
@@ -40,9 +41,8 @@ class Diarizer:
         known = self._options.known_speakers
         self._references = list(await asyncio.gather(*(self._reference(speaker) for speaker in known)))
 
-    async def add(self, start_ms: int, pcm: Pcm) -> None:
-        """Embeds an utterance that begins at ``start_ms`` of the recording."""
-        heard = await self._runners.embed(self._model, pcm)
+    def add(self, start_ms: int, heard: Embedding) -> None:
+        """Takes in the voices of an utterance that begins at ``start_ms`` of the recording."""
         for start, end, vector in zip(heard.starts_ms, heard.ends_ms, heard.vectors, strict=True):
             self._heard.append((Span(start_ms + start, start_ms + end), vector))
 

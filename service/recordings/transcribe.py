@@ -15,9 +15,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from runners.interface import Recognition
+from runners.interface import Embedding, Recognition
 from runners.languages import language_code
 from service import observability
 from service.admission import Place
@@ -52,9 +52,37 @@ class Transcriber:
         self._runners = runners
         self._limits = limits
 
-    def start(self, recording: Recording, options: RecognitionOptions, place: Place | None = None) -> Transcription:
+    def start(
+        self,
+        recording: Recording,
+        options: RecognitionOptions,
+        place: Place | None = None,
+        memory: Memory | None = None,
+    ) -> Transcription:
         """Returns a transcription that begins when it is iterated, and corrects its ``place`` in the queue."""
-        return Transcription(self._runners, self._limits, recording, options, place)
+        return Transcription(self._runners, self._limits, recording, options, place, memory)
+
+
+class Understood(NamedTuple):
+    """Holds what the models make of an utterance.
+
+    Attributes:
+        recognition: What was said.
+        voices: Who it sounds like; None where nobody asked.
+    """
+
+    recognition: Recognition
+    voices: Embedding | None
+
+
+class Memory(Protocol):
+    """Remembers utterances of a recording, by their number from 0, from an earlier transcription of it."""
+
+    def known(self, index: int) -> Understood | None:
+        """Returns what is known of an utterance; None: it is to be recognised."""
+
+    async def add(self, index: int, understood: Understood, audio_s: float) -> None:
+        """Takes in what was recognised."""
 
 
 class _Found(NamedTuple):
@@ -76,12 +104,21 @@ class Transcription:
     """
 
     def __init__(
-        self, runners: Runners, limits: Limits, recording: Recording, options: RecognitionOptions, place: Place | None
+        self,
+        runners: Runners,
+        limits: Limits,
+        recording: Recording,
+        options: RecognitionOptions,
+        place: Place | None,
+        memory: Memory | None,
     ) -> None:
         self._runners = runners
         self._limits = limits
         self._recording = recording
         self._place = place
+        self._memory = memory
+        self._utterances = 0
+        self._recognised_ms = 0
         self._options = options
         self._model = options.model
         self._samples = 0
@@ -109,6 +146,11 @@ class Transcription:
                 *self._untimed(),
             ),
         )
+
+    @property
+    def recognised_s(self) -> float:
+        """Returns how far recognition has come, in seconds of the recording."""
+        return self._recognised_ms / 1000
 
     @property
     def _language(self) -> str:
@@ -170,7 +212,8 @@ class Transcription:
             (self._place.set if is_last else self._place.grow_to)(self._samples / SAMPLE_RATE_HZ)
 
     def _start(self, utterance: Utterance) -> asyncio.Task[Recognition]:
-        task = asyncio.create_task(self._understand(utterance))
+        task = asyncio.create_task(self._understand(self._utterances, utterance))
+        self._utterances += 1
         self._recognitions.add(task)
 
         def finished(task: asyncio.Task[Recognition]) -> None:
@@ -182,15 +225,25 @@ class Transcription:
         task.add_done_callback(finished)
         return task
 
-    async def _understand(self, utterance: Utterance) -> Recognition:
+    async def _understand(self, index: int, utterance: Utterance) -> Recognition:
+        understood = self._memory.known(index) if self._memory else None
+        if understood is None:
+            understood = await self._recognise(utterance)
+            if self._memory is not None:
+                await self._memory.add(index, understood, len(utterance.pcm) / SAMPLE_RATE_HZ)
+        if self._diarizer is not None and understood.voices is not None:
+            self._diarizer.add(utterance.span.start_ms, understood.voices)
+        self._recognised_ms = max(self._recognised_ms, utterance.span.end_ms)
+        return understood.recognition
+
+    async def _recognise(self, utterance: Utterance) -> Understood:
         options = self._options
         # to tell who says a word, it must be known when
         word_times = options.word_timestamps or options.diarization is not None
         recognition = self._runners.recognise(options, utterance.pcm, word_times=word_times)
         if self._diarizer is None:
-            return await recognition
-        recognised, _ = await asyncio.gather(recognition, self._diarizer.add(utterance.span.start_ms, utterance.pcm))
-        return recognised
+            return Understood(await recognition, None)
+        return Understood(*await asyncio.gather(recognition, self._runners.embed(self._model, utterance.pcm)))
 
     async def _blocks(self) -> AsyncGenerator[tuple[Pcm, bool], None]:
         """(block, whether it is the last) of decoded audio."""

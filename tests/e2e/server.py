@@ -59,6 +59,7 @@ def served(
     inherited = {name: value for name, value in os.environ.items() if name not in settings}
     # Of two servers with one home, the later deletes the earlier one's metrics.
     environment.setdefault("BENTOML_HOME", str(log.parent / "bentoml-home"))
+    environment.setdefault("DATA_DIR", str(log.parent / "data"))
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         server = subprocess.Popen(

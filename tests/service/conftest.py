@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import http.server
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 
 # Settings are read once, at import; whatever the caller's environment or .env says must not matter.
-os.environ.update({"ENABLED_MODELS": "demo", "API_KEY": "", "MAX_AUDIO_SIZE": "20MB"})
+os.environ.update({"ENABLED_MODELS": "demo", "API_KEY": "", "MAX_AUDIO_SIZE": "20MB", "DATA_DIR": tempfile.mkdtemp()})
 
 from service.api import ASRService
 from service.app import create_app
@@ -23,6 +25,8 @@ from service.serving import Serving
 from service.settings import Settings
 from tests.engines import in_process_runners
 from tests.speech import FOLDER
+
+atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 
 Serve = Callable[..., TestClient]
 

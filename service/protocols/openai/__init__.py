@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.auth import presented_key
 from service.edge import PathRules
-from service.protocols.openai import realtime, transcriptions
+from service.protocols.openai import jobs, realtime, transcriptions
 from service.protocols.openai.transcriptions_response import error_response
 from service.protocols.shared.protocol import KEYS, Protocol
 
@@ -12,6 +12,12 @@ PROTOCOLS = (
     Protocol(
         (transcriptions.LABEL,),
         transcriptions.router,
+        (PathRules("/v1", error_response, presented_key),),
+        documented_keys=KEYS,
+    ),
+    Protocol(
+        (jobs.LABEL,),
+        jobs.router,
         (PathRules("/v1", error_response, presented_key),),
         documented_keys=KEYS,
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -18,6 +20,15 @@ from service.protocols.openai.transcriptions_response import error_body
 _KEEP_ALIVE_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class NamedEvent:
+    """Holds an event that has an id, by which a client that was cut off goes on, and a name."""
+
+    id: int
+    name: str
+    data: str
+
+
 class EventStream(Response):
     """Sends ``events`` as ``data: {json}``; closes them when they end, fail, or the client goes away.
 
@@ -27,7 +38,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[BaseModel, None], headers: Mapping[str, str]) -> None:
+    def __init__(self, events: AsyncGenerator[Any, None], headers: Mapping[str, str]) -> None:
         # Without X-Accel-Buffering nginx would collect events before it passes them on.
         super().__init__(headers={**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
@@ -49,7 +60,7 @@ class EventStream(Response):
             await self._send(send, _data(error_body(failure_of(error))))
         await send({"type": "http.response.body", "body": b""})
 
-    async def _next_event(self, send: Send) -> BaseModel | None:
+    async def _next_event(self, send: Send) -> BaseModel | NamedEvent | None:
         """Returns the next event, None after the last; sends comments while it is awaited."""
         step = asyncio.ensure_future(_next(self._events))
         try:
@@ -67,9 +78,11 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _next(events: AsyncGenerator[BaseModel, None]) -> BaseModel | None:
+async def _next(events: AsyncGenerator[Any, None]) -> BaseModel | NamedEvent | None:
     return await anext(events, None)
 
 
-def _data(event: BaseModel) -> bytes:
+def _data(event: BaseModel | NamedEvent) -> bytes:
+    if isinstance(event, NamedEvent):
+        return f"id: {event.id}\nevent: {event.name}\ndata: {event.data}\n\n".encode()
     return b"data: " + event.model_dump_json().encode() + b"\n\n"

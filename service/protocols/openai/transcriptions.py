@@ -22,6 +22,7 @@ from service.protocols.openai.event_stream import EventStream
 from service.protocols.openai.speaker_references import known_speakers
 from service.protocols.openai.transcriptions_request import (
     FIELD_LIMITS,
+    Presentation,
     TranscriptionForm,
     TranscriptionRequest,
     resolve,
@@ -125,11 +126,11 @@ _TRANSCRIPTION_FORMATS = {
 async def create_transcription(request: Request, job: Annotated[Job[TranscriptionRequest], Depends(_job)]) -> Response:
     """Give the audio as `file` or as `audio_address`."""
     if job.request.stream:
-        return EventStream(_events(job), _warning_headers(job.request.warnings))
+        return EventStream(_events(job), warning_headers(job.request.warnings))
     transcript = _with_warnings(await unless_disconnected(request.receive, job.transcription.finish()), job.request)
     # Long recordings take a while to render.
-    content, media_type = await asyncio.to_thread(_rendered, transcript, job.request)
-    return Response(content, headers=_warning_headers(transcript.warnings), media_type=media_type)
+    content, media_type = await asyncio.to_thread(rendered, transcript, job.request)
+    return Response(content, headers=warning_headers(transcript.warnings), media_type=media_type)
 
 
 async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
@@ -148,7 +149,7 @@ async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, N
     yield bodies.done_event(_with_warnings(job.transcription.transcript, job.request), logprobs=logprobs)
 
 
-def _rendered(transcript: Transcript, request: TranscriptionRequest) -> tuple[str, str]:
+def rendered(transcript: Transcript, request: Presentation) -> tuple[str, str]:
     """Returns (body, media type) of a transcript."""
     if request.response_format == "text":
         return transcript.text, "text/plain"
@@ -169,7 +170,7 @@ def _with_warnings(transcript: Transcript, request: TranscriptionRequest) -> Tra
     return replace(transcript, warnings=(*transcript.warnings, *request.warnings))
 
 
-def _warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
+def warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
     """Puts warnings in a header, which works for every format: text and subtitles have no place for them."""
     told = ""
     for index, warning in enumerate(warnings):

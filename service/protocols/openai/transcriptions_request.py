@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
@@ -45,6 +45,9 @@ _MOST_SPEAKERS = 4
 FIELD_LIMITS = {"known_speaker_references": FieldLimit(3 * 2**20, _MOST_SPEAKERS)}
 # Fields that have no effect, and so no wrong value.
 _UNUSED = ("temperature", "chunking_strategy")
+
+
+_FormT = TypeVar("_FormT", bound="TranscriptionForm")
 
 
 class TranscriptionForm(ClientValues):
@@ -129,7 +132,7 @@ class TranscriptionForm(ClientValues):
     model_config = ConfigDict(populate_by_name=True)
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Sequence[str]]) -> TranscriptionForm:
+    def from_fields(cls: type[_FormT], fields: Mapping[str, Sequence[str]]) -> _FormT:
         """Reads form fields, in brackets or without.
 
         Raises:
@@ -156,6 +159,22 @@ def _grouped(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         elif given:
             grouped[name] = given[0]
     return grouped
+
+
+class Presentation(Protocol):
+    """Says what an answer looks like."""
+
+    @property
+    def response_format(self) -> ResponseFormat:
+        """Names the format."""
+
+    @property
+    def granularities(self) -> tuple[Granularity, ...]:
+        """Says what ``verbose_json`` gives times of."""
+
+    @property
+    def logprobs(self) -> bool:
+        """Says whether the answer has the words' log probabilities."""
 
 
 @dataclass(frozen=True, slots=True)

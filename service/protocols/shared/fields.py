@@ -12,13 +12,15 @@ from service.errors import InvalidRequest, UnsupportedSampleRate
 _FAILURES = {
     400: "The request is wrong; the message names the field.",
     401: "The API key is missing or wrong.",
-    404: "There is no such model.",
+    404: "There is no such model, or no such thing of yours.",
     408: "The upload has stalled.",
+    409: "The `Idempotency-Key` came with another request before.",
     413: "The audio is too large or too long.",
     415: "The file is not audio that can be decoded.",
     429: "The queue is full; `Retry-After` says when to try again.",
     500: "The service failed; the message has the request id.",
     503: "Models are loading, or a runner is restarting; `Retry-After` says when to try again.",
+    507: "There is no room for another recording.",
 }
 
 
