@@ -45,7 +45,7 @@ def create_app(serving: Serving) -> FastAPI:
         servers=[{"url": "."}],
     )
     app.state.serving = serving
-    for protocol in PROTOCOLS:
+    for protocol in () if serving.settings.role == "worker" else PROTOCOLS:
         # Edge checks the keys, before anything else; here they are only documented.
         app.include_router(protocol.router, dependencies=protocol.documented_keys if serving.settings.api_key else [])
     app.include_router(docs.router)

@@ -44,6 +44,26 @@ nearfield_filtered_frames = Counter(
 )
 runner_retries = Counter("asr_runner_retries", "Runner calls repeated after a connection was lost.", ["runner"])
 
+# Of the database, so every pod that shares one tells the same: take the max, not the sum.
+jobs = Gauge("asr_jobs", "Jobs that are kept, by status.", ["status"], multiprocess_mode="livemax")
+jobs_queued_seconds = Gauge(
+    "asr_jobs_queued_seconds", "Audio seconds of the jobs that wait, as far as known.", multiprocess_mode="livemax"
+)
+jobs_oldest_seconds = Gauge(
+    "asr_jobs_oldest_queued_seconds", "How long the oldest queued job has waited.", multiprocess_mode="livemax"
+)
+jobs_storage_bytes = Gauge("asr_jobs_storage_bytes", "What the recordings of jobs take.", multiprocess_mode="livemax")
+jobs_finished = Counter("asr_jobs_finished", "Jobs that this process has ended, by how.", ["status"])
+
+
+def show_jobs(by_status: Mapping[str, int], *, queued_s: float, oldest_s: float, stored_bytes: int) -> None:
+    """Shows how the jobs of the database stand."""
+    for status in ("queued", "running", "completed", "failed", "cancelled"):
+        jobs.labels(status).set(by_status.get(status, 0))
+    jobs_queued_seconds.set(queued_s)
+    jobs_oldest_seconds.set(oldest_s)
+    jobs_storage_bytes.set(stored_bytes)
+
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:

@@ -46,6 +46,6 @@ def _with_text(segment: Segment, text: str) -> Segment:
     placed, at = [], 0
     for word, mark in words:
         begin_s, end_s = (round(segment.start_s + n * rate, 3) for n in (at, at + len(word)))
-        placed.append(Word(word, begin_s, end_s, mark, timed=False))
+        placed.append(Word(word, begin_s, end_s, mark))
         at += len(word)
     return replace(segment, text=join_words(placed) if placed else "", words=tuple(placed))

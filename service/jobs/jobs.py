@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from service import observability
 from service.audio.recording import Recording
 from service.domain import AudioSource, Segment, Transcript
 from service.errors import InvalidRequest, NotFound, NotReady, QueueFull, RecognitionFailed, ServiceError
@@ -47,6 +48,8 @@ _MOST_ATTEMPTS = 2  # that end with the process and without progress
 _AWAY_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0)
 _RELAUNCH_S = 5.0
 _TIDY_S = 60.0
+_BEAT_S = 5.0
+_DEAD_S = 20.0  # a worker that has not been heard of for so long is dead
 _EVENTS_S = 0.5
 _QUEUE_FULL_RETRY_S = 60
 _LINK_S = 24 * 3600
@@ -125,7 +128,7 @@ class Jobs:
         self._ready = True
         kept_in, kept_h = self._settings.data_path, self._settings.jobs_keep_hours
         log.info("jobs are kept in %s, for %g h when they are finished; resumed: %d", kept_in, kept_h, len(waiting))
-        self._background.append(asyncio.create_task(self._tidy()))
+        self._background += [asyncio.create_task(self._tidy()), asyncio.create_task(self._beat())]
 
     def _take_directory(self) -> None:
         """Makes sure that no other process takes this one's jobs for those of one that has died."""
@@ -354,6 +357,36 @@ class Jobs:
                 log.warning("jobs can't be tidied up at the moment: %s", error)
             await asyncio.sleep(5 if self._unqueued else _TIDY_S)
 
+    async def _beat(self) -> None:
+        """Says that this worker is alive, takes up what dead ones had in hand, and counts for the metrics.
+
+        Who is dead is judged by this process's own clock alone. A worker that was only cut off loses its jobs to
+        another's hands, and notices.
+        """
+        heard: dict[str, tuple[int, float]] = {}
+        while True:
+            try:
+                beats = await self._store.call(self._store.beat, self._settings.worker)
+                heard = {
+                    worker: heard[worker] if worker in heard and heard[worker][0] == beat else (beat, time.monotonic())
+                    for worker, beat in beats.items()
+                }
+                for worker, (beat, heard_at) in heard.items():
+                    if time.monotonic() - heard_at > _DEAD_S and self._settings.role != "api":
+                        log.warning("worker %s is not heard of any more: its jobs are taken over", worker)
+                        await self._store.call(self._queue.take_over, [worker])
+                        await self._store.call(self._store.bury, worker, beat)
+                counts = await self.counts()
+                observability.show_jobs(
+                    counts.by_status,
+                    queued_s=counts.queued_s,
+                    oldest_s=counts.oldest_s,
+                    stored_bytes=counts.stored_bytes,
+                )
+            except Exception as error:
+                log.warning("workers can't hear of each other at the moment: %s", error)
+            await asyncio.sleep(_BEAT_S)
+
     async def _forget(self, job_ids: Sequence[str]) -> None:
         await self._store.call(self._store.forget, job_ids)
         for job_id in job_ids:
@@ -473,6 +506,7 @@ class Jobs:
             return
         if job.request.callback_url:
             await self._store.call(self._queue.enqueue_callback, job_id, 0, PAUSES_S[0])
+        observability.jobs_finished.labels(status).inc()
         log.info("%s: %s", job_id, status)
 
     async def _call_back(self, job_id: str, attempt: int) -> None:

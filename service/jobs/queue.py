@@ -123,7 +123,10 @@ class JobQueue:
             self._callbacks.enqueue(_call_back, job_id, attempt)
 
     def take_over(self, workers: Sequence[str]) -> None:
-        """Takes up what workers that are gone had in hand."""
+        """Takes up what workers that are gone had in hand.
+
+        ``resume_workflow``, which is public, would take them out of their queue.
+        """
         DBOS._recover_pending_workflows(list(workers))
 
     def forget(self, job_ids: Sequence[str], callbacks: int) -> None:

@@ -100,6 +100,12 @@ _vocabularies = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
 )
+_workers = sa.Table(
+    "asr_workers",
+    _tables,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+)
 _secrets = sa.Table(
     "asr_secrets",
     _tables,
@@ -494,6 +500,19 @@ class Store:
         """Returns the ids of jobs that have been kept long enough."""
         with self._engine.begin() as db:
             return [job for (job,) in db.execute(sa.select(_jobs.c.id).where(_jobs.c.expires_at < time.time()))]
+
+    def beat(self, worker: str) -> dict[str, int]:
+        """Says that a worker is alive; returns how often each has said so."""
+        with self._engine.begin() as db:
+            mine = _workers.c.name == worker
+            if not db.execute(sa.update(_workers).where(mine).values(beat=_workers.c.beat + 1)).rowcount:
+                db.execute(sa.insert(_workers).values(name=worker, beat=1))
+            return {row.name: row.beat for row in db.execute(sa.select(_workers))}
+
+    def bury(self, worker: str, beat: int) -> None:
+        """Forgets a worker that has said no more than that; one that comes back is known again."""
+        with self._engine.begin() as db:
+            db.execute(sa.delete(_workers).where(_workers.c.name == worker, _workers.c.beat == beat))
 
     def vocabularies(self, key: str) -> dict[str, str]:
         """Returns ``key``'s hotword lists as they were written, by id, in the order in which they were made."""

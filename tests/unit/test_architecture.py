@@ -94,6 +94,7 @@ def test_no_arrow_runs_back_up() -> None:
     rooms = ("service.recordings", "service.live", "service.intake")
     for room in ("service.recordings", "service.live"):
         assert breaches(room, *above, "service.intake") == []
+    assert breaches("service.jobs", *above, "service.live") == []
     for room in ("service.audio", "service.text"):
         assert breaches(room, *above, *rooms) == []
     assert breaches("service.intake", "service.protocols", "service.pages", "service.app", "service.live") == []
