@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import random
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.e2e.server import Served, served
+from tests.speech import RECORDINGS
 
 KEY = "a-key"
 
@@ -16,3 +22,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
     with served(folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def talk() -> bytes:
+    """Minutes of speech, which take a while to be recognised."""
+    return make_talk(6)
+
+
+def make_talk(minutes: float) -> bytes:
+    """A FLAC file of the shipped recordings in an order of its own, with pauses between."""
+    draw = random.Random(7)
+    parts: list[Any] = []
+    samples = 0
+    while samples < minutes * 60 * 16_000:
+        parts += [draw.choice(list(RECORDINGS.values())).pcm, np.zeros(draw.randrange(4_000, 30_000), np.int16)]
+        samples += sum(map(len, parts[-2:]))
+    file = io.BytesIO()
+    soundfile.write(file, np.concatenate(parts), 16_000, format="FLAC")
+    return file.getvalue()
