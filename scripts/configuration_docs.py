@@ -104,6 +104,7 @@ _IN_CHINESE = {
     "live_idle_timeout_sec": "实时客户端多久不发音频，句子就结束；阿里云协议中任务随之失败，与云上一致。",
     "asr_enable_nearfield_filter": "在实时识别中滤除远处的说话声和背景声。",
     "asr_nearfield_rms_threshold": "实时声音的响度（RMS，满刻度为 1）低于此值视为远场。",
+    "jobs_enabled": "接收任务：无需等待即可转写的录音（`/v1/audio/jobs`）。",
     "data_dir": "任务的存放处：录音，以及数据库（除非设置了 DATABASE_URL）。留空则是模型目录旁的 `asr-data`。",
     "database_url": "多台机器共同处理任务时的 PostgreSQL：`postgresql://用户:密码@主机/库名`；留空则用 DATA_DIR 中的 "
     "SQLite。",

@@ -87,7 +87,9 @@ class ASRService:
     campplus = bentoml.depends(CampplusRunner)
     # Only what the enabled models' families need is started.
     paraformer = bentoml.depends(ParaformerRunner) if "paraformer" in _needed else None
-    streaming = bentoml.depends(ParaformerStreamingRunner) if "streaming" in _needed else None
+    streaming = (
+        bentoml.depends(ParaformerStreamingRunner) if "streaming" in _needed and _settings.role != "worker" else None
+    )
     qwen3 = bentoml.depends(Qwen3Runner) if "qwen3" in _needed else None
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from runners import catalog
 from service import observability
 from service.admission import AdmissionQueue, LiveSessions
-from service.errors import NotReady, ServiceError
+from service.errors import NotFound, NotReady, ServiceError
 from service.inference import Runners
 from service.jobs.jobs import Describe, Jobs
 from service.recordings.transcribe import Limits, Transcriber
@@ -44,6 +44,9 @@ class Serving:
     @asynccontextmanager
     async def working(self, describe: Describe) -> AsyncIterator[None]:
         """Does jobs to the end of the block; ``describe`` makes what their callbacks are told."""
+        if not self.settings.jobs_enabled:
+            yield
+            return
         self._jobs = Jobs(self.settings, lambda: self.transcriber, describe)
         await self._jobs.start()
         try:
@@ -57,8 +60,11 @@ class Serving:
         """Returns the jobs.
 
         Raises:
+            NotFound: they are switched off.
             NotReady: none can be taken yet, or no longer.
         """
+        if not self.settings.jobs_enabled:
+            raise NotFound("Jobs are switched off here (JOBS_ENABLED=false).")
         if self._jobs is None:
             raise NotReady("Jobs can't be taken at the moment; try again shortly.", retry_after_s=_READY_RETRY_S)
         self._jobs.check()

@@ -71,6 +71,9 @@ class Settings(RunnerSettings):
         default=0.01, ge=0, le=1, description="Loudness (RMS of full scale 1) below which live sound counts as distant."
     )
 
+    jobs_enabled: bool = Field(
+        default=True, description="Take jobs: recordings that are transcribed while nobody waits (`/v1/audio/jobs`)."
+    )
     data_dir: Path | None = Field(
         default=None,
         description="Where jobs are kept: their recordings, and their database unless DATABASE_URL names one. Empty: "

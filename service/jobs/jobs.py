@@ -108,6 +108,7 @@ class Jobs:
 
     async def _launch(self) -> None:
         loop = asyncio.get_running_loop()
+        said = ""
         while True:
             try:
                 await self._store.call(self._take_directory)
@@ -116,11 +117,14 @@ class Jobs:
                 await asyncio.to_thread(self._queue.launch, loop, self._work, self._call_back)
                 break
             except Timeout:
-                log.error("jobs can't be taken: another process of this name works in %s", self._settings.data_path)
+                trouble = f"another process of this name works in {self._settings.data_path}"
             except (ServiceError, OSError) as error:
-                log.error("jobs can't be taken yet: %s", error)
-            except Exception:
-                log.exception("jobs can't be taken yet")
+                trouble = str(error)
+            except Exception as error:
+                trouble = f"{type(error).__name__}: {error}"
+            if trouble != said:
+                log.error("jobs can't be taken yet: %s", trouble)
+            said = trouble
             await asyncio.sleep(_RELAUNCH_S)
         waiting = await self._store.call(self._store.waiting)
         for job in waiting:

@@ -43,6 +43,14 @@ _CHINESE = {
     "Audio waiting or in work": "等待或处理中的音频",
     "Live sessions": "实时会话",
     "Open": "进行中",
+    "Jobs": "任务",
+    "switched off": "未启用",
+    "Waiting": "等待中",
+    "Running": "处理中",
+    "Failed, still kept": "失败（仍保留）",
+    "Audio that waits": "等待中的音频",
+    "The oldest waits for": "最早的任务已等待",
+    "Recordings kept": "保存的录音",
     "Models (audio transcribed)": "模型（已转写音频）",
     "Requests": "请求",
     "none yet": "暂无",
@@ -115,6 +123,7 @@ async def _sections(serving: Serving) -> list[Section]:
             ],
         ),
         ("Live sessions", [*_live(serving)]),
+        ("Jobs", [*_jobs(serving)]),
         ("Models (audio transcribed)", [*_models(serving.settings.enabled_models)]),
         ("Requests", [*_requests()] or [("none yet", Cell(""))]),
         ("Batches (mean size, utterances)", [*_batches()] or [("none yet", Cell(""))]),
@@ -137,6 +146,20 @@ def _live(serving: Serving) -> Iterator[Row]:
     yield from ((protocol, Cell(f"{value:g}")) for protocol, value in open_now)
     filtered_s = sum(value for _, value in _values(observability.nearfield_filtered_frames)) / 100
     yield "Live audio filtered as distant", Cell(_duration(filtered_s))
+
+
+def _jobs(serving: Serving) -> Iterator[Row]:
+    if not serving.settings.jobs_enabled:
+        yield "switched off", Cell("")
+        return
+    counts = {labels["status"]: value for labels, value in _values(observability.jobs)}
+    yield "Waiting", Cell(f"{counts.get('queued', 0):g} / {serving.settings.jobs_max_queued}")
+    yield "Running", Cell(f"{counts.get('running', 0):g}")
+    yield "Failed, still kept", Cell(f"{counts.get('failed', 0):g}")
+    yield "Audio that waits", Cell(_duration(sum(value for _, value in _values(observability.jobs_queued_seconds))))
+    yield "The oldest waits for", Cell(_duration(sum(value for _, value in _values(observability.jobs_oldest_seconds))))
+    stored_gb = sum(value for _, value in _values(observability.jobs_storage_bytes)) / 2**30
+    yield "Recordings kept", Cell(f"{stored_gb:.2f} / {serving.settings.jobs_max_storage / 2**30:g} GB")
 
 
 def _models(enabled: Sequence[str]) -> Iterator[Row]:

@@ -32,7 +32,7 @@ def read(name: str) -> str:
     return (PROJECT_ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=["base", "gpu"])
+@pytest.fixture(scope="module", params=["base", "gpu", "jobs"])
 def manifests(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """What kustomize makes of a folder."""
     command = [["kubectl", "kustomize"], ["kustomize", "build"]][shutil.which("kubectl") is None]
@@ -141,7 +141,11 @@ def test_only_the_api_may_call_runners(manifests: list[dict[str, Any]]) -> None:
     for deployment in (m for m in manifests if m["kind"] == "Deployment"):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         assert (wanted <= labels.items()) == (labels["app.kubernetes.io/component"] != "api")
-    assert [list(source) for rule in policy["spec"]["ingress"] for source in rule["from"]] == [["podSelector"]]
+    sources = [source for rule in policy["spec"]["ingress"] for source in rule["from"]]
+    assert {tuple(source) for source in sources} == {("podSelector",)}
+    allowed = {source["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for source in sources}
+    workers = {"worker"} if any(m["kind"] == "StatefulSet" for m in manifests) else set()
+    assert allowed == {"api"} | workers
 
 
 def test_every_container_is_locked_down(manifests: list[dict[str, Any]]) -> None:
@@ -190,6 +194,7 @@ def test_compose_files_are_as_documented(name: str, tmp_path: Path) -> None:
         "/models/modelscope:rw",
         "/models/huggingface:rw",
         "/tmp:rw",
+        "/data:rw",
     ]
     assert service["read_only"]
     assert ("deploy" in service) == ("cpu" not in name)
