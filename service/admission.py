@@ -22,24 +22,25 @@ class Place:
     """Holds what a request in the queue counts as, corrected while its audio is being decoded.
 
     Attributes:
-        audio_s: How many seconds of audio.
+        audio_s: How many seconds of audio, of all its channels together.
     """
 
-    def __init__(self, queue: AdmissionQueue, audio_s: float) -> None:
+    def __init__(self, queue: AdmissionQueue, audio_s: float, channels: int) -> None:
         self._queue = queue
+        self._channels = channels
         self.audio_s = audio_s
 
     def grow_to(self, audio_s: float) -> None:
-        """Counts as so much at least: more has come than was announced.
+        """Counts as so much of each channel at least: more has come than was announced.
 
         It is never refused, for work in progress would be lost; the queue takes nothing new while it holds too much.
         """
-        if audio_s > self.audio_s:
+        if audio_s * self._channels > self.audio_s:
             self.set(audio_s)
 
     def set(self, audio_s: float) -> None:
-        """Counts as so much: all of it is known now."""
-        audio_s = max(audio_s, _LEAST_AUDIO_S)
+        """Counts as so much of each channel: all of it is known now."""
+        audio_s = max(audio_s * self._channels, _LEAST_AUDIO_S)
         self._queue.change(audio_s - self.audio_s, 0)
         self.audio_s = audio_s
 
@@ -79,17 +80,17 @@ class AdmissionQueue:
         self._check(_LEAST_AUDIO_S)
 
     @contextmanager
-    def admit(self, audio_s: float) -> Iterator[Place]:
-        """Holds a place for ``audio_s`` seconds until the block ends.
+    def admit(self, audio_s: float, channels: int = 1) -> Iterator[Place]:
+        """Holds a place for ``audio_s`` seconds of each of so many channels until the block ends.
 
         A recording longer than the whole queue is let in when it is alone.
 
         Raises:
             QueueFull: it does not fit now; ``retry_after_s`` comes from the recent rate of work.
         """
-        audio_s = max(audio_s, _LEAST_AUDIO_S)
+        audio_s = max(audio_s * channels, _LEAST_AUDIO_S)
         self._check(audio_s)
-        place = Place(self, audio_s)
+        place = Place(self, audio_s, channels)
         self.change(audio_s, 1)
         try:
             yield place

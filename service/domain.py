@@ -175,12 +175,14 @@ class AudioSource:
         raw: How to read it, given only when the client named headerless PCM.
         track: Which of several audio tracks is meant, from 1; None: the one that the file marks as its default.
         name: What the client calls the file; "" where it doesn't say.
+        channel: Which of the track's channels is heard alone, from 0; None: all of them, mixed.
     """
 
     path: str
     raw: RawPcm | None = None
     track: int | None = None
     name: str = field(default="", compare=False)
+    channel: int | None = None
 
 
 def is_cjk(char: str) -> bool:

@@ -94,7 +94,8 @@ def opened(path: str, track: int | None = None) -> Iterator[Decoding]:
                 notes.append("The file holds several recordings; the first was transcribed.")
             announced_s = found.announced_s(size_bytes)
             is_exact = says_length if found.is_bare_stream else found.is_sole or bool(found.stream.duration)
-            yield Decoding(_decoded(found, lambda: size_bytes, notes), announced_s, is_exact=is_exact, notes=notes)
+            frames = _decoded(found, lambda: size_bytes, notes)
+            yield Decoding(frames, announced_s, found.channels, is_exact=is_exact, notes=notes)
 
 
 def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
@@ -107,7 +108,7 @@ def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generato
     """
     plain = open_plain(source)
     with nullcontext(plain) if plain else opened(source.path, source.track) as decoding:
-        yield from decoding.blocks(max_duration_s)
+        yield from decoding.blocks(max_duration_s, source.channel)
 
 
 def probe(source: AudioSource) -> float | None:
@@ -226,6 +227,11 @@ class _Opened:
         return [
             f"The recording has {len(tracks)} audio tracks; track {number} was transcribed (`audio_track` chooses one)."
         ]
+
+    @property
+    def channels(self) -> int:
+        # A codec that says so in its packets alone says 0 until one has come.
+        return max(1, self.stream.codec_context.channels)
 
     def announced_s(self, size_bytes: int) -> float | None:
         """Returns the header's duration, unless this few bytes can't hold it."""

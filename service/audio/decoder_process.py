@@ -163,7 +163,7 @@ class _Decoder:
         _limit_memory(os.stat(wanted["path"]).st_size)
         with opened(wanted["path"], wanted["track"]) as decoding:
             self._notes = decoding.notes
-            self._channel.send(Kind.OPENED, {"announced_s": decoding.announced_s})
+            self._channel.send(Kind.OPENED, {"announced_s": decoding.announced_s, "channels": decoding.channels})
             kind, body = self._channel.receive()
             if kind == Kind.CLOSE:
                 return

@@ -24,6 +24,11 @@ _SURROUND = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
 _ELSEWHERE = 0.5
 
 
+def weights_of_one(channel: int, channels: int) -> tuple[float, ...]:
+    """Returns the weights that leave one channel alone, from 0; a signal without it is silent."""
+    return tuple(float(index == channel) for index in range(channels))
+
+
 def weights_of(names: Sequence[str]) -> tuple[float, ...]:
     """Returns how much of each channel the mix has, by ffmpeg's names of them; alike where there is no centre."""
     if "FC" not in names:
@@ -36,15 +41,15 @@ class Mixer:
     """Mixes the channels of one signal, however it is cut: the mean, or with ``weights``.
 
     Where the channels cancel each other out, the louder one is taken instead: that is decided anew every 20 ms, so
-    what is left of a piece waits for the next. Mono PCM16 stays as it is; all else becomes floats of which ±1 is full
-    scale.
+    what is left of a piece waits for the next. Mono PCM16 without weights stays as it is; all else becomes floats of
+    which ±1 is full scale.
     """
 
     def __init__(self, rate_hz: int, channels: int, dtype: np.dtype[np.generic], weights: Sequence[float]) -> None:
         self._window = max(1, rate_hz // _WINDOWS_PER_S)
         self._dtype = dtype
         self._weights = np.array(weights or [1 / channels] * channels, np.float32)
-        self._is_done = channels == 1 and dtype == np.int16
+        self._is_done = channels == 1 and dtype == np.int16 and not weights
         self._waiting: list[Samples] = []
         self._instead: int | None = None
         self._intact = 0
@@ -72,9 +77,9 @@ class Mixer:
 
     def _mixed(self, channels: Sequence[Samples]) -> Floats:
         floats = [self._floats(channel) for channel in channels]
-        if len(floats) == 1:
-            return floats[0]
         mix: Floats = self._weights[0] * floats[0]
+        if len(floats) == 1:
+            return mix
         for weight, channel in zip(self._weights[1:], floats[1:], strict=True):
             mix += weight * channel
         window = min(self._window, len(mix))

@@ -42,7 +42,7 @@ def open_plain(source: AudioSource) -> Decoding | None:
     if source.raw is None:
         return _open_wav(path, size_bytes)
     stretch = _Stretch(_raw_layout(source.raw), 0, size_bytes)
-    return Decoding(_frames(path, [stretch]), stretch.duration_s or None)
+    return Decoding(_frames(path, [stretch]), stretch.duration_s or None, stretch.layout.channels)
 
 
 class _Stretch(NamedTuple):
@@ -88,7 +88,8 @@ def _open_wav(path: Path, size_bytes: int) -> Decoding | None:
     if size_bytes - at > _LEAST_LEFT_OVER:
         notes.append(f"The last {size_bytes - at} bytes of the recording are no audio that can be read with the rest.")
     duration_s = sum(stretch.duration_s for stretch in stretches)
-    return Decoding(_frames(path, stretches), duration_s or None, notes=notes)
+    channels = max(stretch.layout.channels for stretch in stretches)
+    return Decoding(_frames(path, stretches), duration_s or None, channels, notes=notes)
 
 
 def _frames(path: Path, stretches: Sequence[_Stretch]) -> Iterator[Frame]:

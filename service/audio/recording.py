@@ -46,6 +46,7 @@ class Recording:
         self._source = source
         self._is_open = False
         self._announced_s: float | None = None
+        self._channels = 1
         self._plain: Decoding | None = None
         self._decoder: Decoder | None = None
 
@@ -60,6 +61,15 @@ class Recording:
         await self._open()
         return self._announced_s if self._announced_s is not None else await _in_thread(self._likely_s)
 
+    async def channels(self) -> int:
+        """Tells how many channels its header says there are.
+
+        Raises:
+            UndecodableAudio, InvalidRequest, NotReady: as ``estimate_s``.
+        """
+        await self._open()
+        return self._channels
+
     async def blocks(self, max_duration_s: float = math.inf) -> AsyncGenerator[Pcm, None]:
         """Yields its audio as ``Decoding.blocks`` does.
 
@@ -69,7 +79,7 @@ class Recording:
         """
         await self._open()
         if self._plain is not None:
-            blocks = self._plain.blocks(max_duration_s)
+            blocks = self._plain.blocks(max_duration_s, self._source.channel)
             try:
                 while True:
                     with observability.timed("decode"):
@@ -82,7 +92,7 @@ class Recording:
                 blocks.close()
         decoder = self._decoder or await self._wait_for_decoder()
         try:
-            kind, body = await _next(decoder, {"max_duration_s": max_duration_s})
+            kind, body = await _next(decoder, {"max_duration_s": max_duration_s, "channel": self._source.channel})
             while kind == Kind.PCM:
                 block = np.frombuffer(body, np.int16)
                 if len(block) < FULL_BLOCK:
@@ -110,7 +120,7 @@ class Recording:
             return
         self._plain = await _in_thread(lambda: open_plain(self._source))
         if self._plain is not None:
-            self._announced_s = self._plain.announced_s
+            self._announced_s, self._channels = self._plain.announced_s, self._plain.channels
         else:
             decoder = await self._opened_decoder()
             if decoders.recordings.try_take():
@@ -136,7 +146,8 @@ class Recording:
         except BaseException:
             decoders.release(decoder)
             raise
-        self._announced_s = json.loads(body)["announced_s"]
+        told = json.loads(body)
+        self._announced_s, self._channels = told["announced_s"], told["channels"]
         return decoder
 
     def _likely_s(self) -> float:

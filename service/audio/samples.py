@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from service.audio.mixing import Mixer
+from service.audio.mixing import Mixer, weights_of_one
 from service.domain import SAMPLE_RATE_HZ, Pcm
 from service.errors import AudioTooLarge, UndecodableAudio
 
@@ -56,17 +56,19 @@ class Decoding:
     Attributes:
         frames: All of it, once, in order.
         announced_s: How long its header says it is; None where it says nothing credible.
+        channels: How many its header says there are; where it has fewer after all, the others are silent.
         is_exact: Whether that is no guess.
         notes: What was noticed that the client should know; complete once all has been decoded.
     """
 
     frames: Iterator[Frame]
     announced_s: float | None
+    channels: int
     is_exact: bool = True
     notes: list[str] = field(default_factory=list)
 
-    def blocks(self, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
-        """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), channels mixed, once.
+    def blocks(self, max_duration_s: float = math.inf, channel: int | None = None) -> Generator[Pcm, None, None]:
+        """Yields blocks of ``BLOCK_S`` seconds (only the last may be shorter), of one channel or all mixed, once.
 
         Raises:
             UndecodableAudio: without audio, or mostly corrupt.
@@ -77,7 +79,7 @@ class Decoding:
         total = 0
         pending: list[Pcm] = []
         held = 0
-        for chunk in at_16k(mono_pieces(self.frames, least_s=1)):
+        for chunk in at_16k(mono_pieces(self.frames, least_s=1, channel=channel)):
             total += len(chunk)
             if total > max_duration_s * SAMPLE_RATE_HZ:
                 raise _too_long(max_duration_s)
@@ -103,8 +105,10 @@ class Decoding:
             )
 
 
-def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
+def mono_pieces(frames: Iterable[Frame], *, least_s: float, channel: int | None = None) -> Iterator[Piece]:
     """Yields the mix of the channels, ``least_s`` or more at a time: numpy costs as much for 26 ms as for a second.
+
+    With ``channel``, from 0, it is that one alone.
 
     Raises:
         UndecodableAudio: a rate or a number of channels that can't be speech.
@@ -114,6 +118,8 @@ def mono_pieces(frames: Iterable[Frame], *, least_s: float) -> Iterator[Piece]:
     ):
         if rate_hz not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
             raise UndecodableAudio(f"{channels} channels at {rate_hz} Hz can't be speech.")
+        if channel is not None:
+            weights = weights_of_one(channel, channels)
         mixer = Mixer(rate_hz, channels, dtype, weights)
         for planes in _joined(run, min(least_s * rate_hz * channels, _MOST_JOINED_SAMPLES)):
             yield from (Piece(rate_hz, samples) for samples in mixer.push(planes))

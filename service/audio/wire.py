@@ -19,12 +19,12 @@ class Kind(IntEnum):
     """Names the messages: PCM has 16 kHz mono PCM16 as its body, DATA the stream's bytes, any other JSON or nothing."""
 
     OPEN = 1  # path, track
-    NEXT = 2  # max_duration_s, in the first one
+    NEXT = 2  # max_duration_s and channel, in the first one
     CLOSE = 3
     LIVE = 4  # demuxer, formats
     DATA = 5
     END = 6
-    OPENED = 16  # announced_s
+    OPENED = 16  # announced_s, channels
     PCM = 17
     HUNGRY = 18
     DONE = 19  # notes; is_spent: the process ends with the job

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
 
@@ -32,24 +32,46 @@ class Wanted(Protocol):
 ConnectionT = TypeVar("ConnectionT", bound=HTTPConnection)
 WantedT = TypeVar("WantedT", bound=Wanted)
 Receive = Callable[[ConnectionT, Settings, IO[bytes]], Awaitable[tuple[WantedT, AudioSource]]]
+# Which of how many channels are transcribed, each on its own, from 0; None among them: all of them mixed.
+Channels = Callable[[WantedT, int], Sequence[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[WantedT]):
-    """Holds a transcription that has been let in, and the request that asked for it."""
+    """Holds what has been let in of a recording, and the request that asked for it.
+
+    Attributes:
+        request: What was asked.
+        transcriptions: One for each channel that is transcribed on its own; they take turns.
+    """
 
     request: WantedT
-    transcription: Transcription
+    transcriptions: tuple[Transcription, ...]
+
+    @property
+    def transcription(self) -> Transcription:
+        """Returns the only one, where channels are not told apart."""
+        (only,) = self.transcriptions
+        return only
+
+
+def mixed(_: object, __: int) -> Sequence[int | None]:
+    """Chooses all channels, mixed."""
+    return (None,)
 
 
 @asynccontextmanager
 async def admitted(
-    connection: ConnectionT, protocol: str, receive: Receive[ConnectionT, WantedT]
+    connection: ConnectionT,
+    protocol: str,
+    receive: Receive[ConnectionT, WantedT],
+    channels: Channels[WantedT] = mixed,
 ) -> AsyncIterator[Job[WantedT]]:
     """Takes a request in, as far as recognition; its audio file and its place are held to the end of the block.
 
     ``receive`` understands the request and puts its audio into the file; it is not called when the
-    service can't take anything in. How the block ends is counted under ``protocol``.
+    service can't take anything in. ``channels`` chooses those that are transcribed. How the block ends is counted
+    under ``protocol``.
 
     Raises:
         NotReady: models are still loading.
@@ -65,8 +87,14 @@ async def admitted(
             recording = Recording(source)
             try:
                 audio_s = min(await recording.estimate_s(), serving.settings.max_audio_duration_sec)
-                with serving.admission.admit(audio_s) as place:
-                    yield Job(wanted, serving.transcriber.start(recording, wanted.options, place))
+                chosen = channels(wanted, await recording.channels())
+                recordings = [recording]
+                if tuple(chosen) != (None,):
+                    await recording.close()  # each channel opens the file in its turn
+                    recordings = [Recording(replace(source, channel=channel)) for channel in chosen]
+                with serving.admission.admit(audio_s, len(recordings)) as place:
+                    start = serving.transcriber.start
+                    yield Job(wanted, tuple([start(each, wanted.options, place) for each in recordings]))
             finally:
                 await recording.close()
 

@@ -126,3 +126,18 @@ def test_the_rate_of_work_is_that_of_what_was_really_there() -> None:
     with queue.admit(100), pytest.raises(QueueFull) as raised, queue.admit(40):
         pass
     assert raised.value.retry_after_s == 20
+
+
+def test_a_request_counts_once_for_each_of_its_channels() -> None:
+    queue = AdmissionQueue(100)
+    with queue.admit(20, 2) as place:
+        assert (queue.audio_s, queue.requests) == (40, 1)
+        place.grow_to(30)  # of one of them
+        assert queue.audio_s == 60
+        place.grow_to(10)
+        assert queue.audio_s == 60
+        place.set(25)
+        assert queue.audio_s == 50
+        with pytest.raises(QueueFull), queue.admit(26, 2):
+            pass
+    assert (queue.audio_s, queue.requests) == (0, 0)

@@ -370,3 +370,54 @@ def test_the_service_itself_decodes_nothing() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+# Channels apart
+
+
+STEREO = np.stack([chirp(12, 16_000), tone(12, 16_000, frequency_hz=880)], axis=1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wav16(STEREO),
+        encode(STEREO, Encoding("flac", "flac", 16_000, 2)),
+        encode(STEREO, Encoding("wav", "pcm_u8", 16_000, 2)),
+    ],
+    ids=["plain", "decoded", "unsigned"],
+)
+def test_each_channel_can_be_heard_alone(tmp_path: Path, data: bytes) -> None:
+    path = write(tmp_path / "upload", data)
+
+    async def alone(channel: int) -> tuple[int, Pcm]:
+        opened = Recording(AudioSource(path, channel=channel))
+        return await opened.channels(), await heard(opened)
+
+    for channel in range(2):
+        count, samples = run(alone(channel))
+        assert count == 2
+        np.testing.assert_allclose(samples, 32768 * STEREO[:, channel], atol=260 if len(data) < 500_000 else 1)
+
+
+def test_channels_of_raw_pcm_are_known_and_can_be_heard_alone(tmp_path: Path) -> None:
+    async def first() -> tuple[int, Pcm]:
+        source = AudioSource(write(tmp_path / "upload", pcm16(STEREO)), RawPcm(16_000, 2), channel=0)
+        opened = Recording(source)
+        return await opened.channels(), await heard(opened)
+
+    count, samples = run(first())
+    assert count == 2
+    np.testing.assert_array_equal(samples, np.frombuffer(pcm16(STEREO[:, 0]), np.int16))
+
+
+def test_a_channel_is_silent_where_the_recording_has_it_not(tmp_path: Path) -> None:
+    joined = wav16(STEREO) + wav16(chirp(3, 16_000))
+
+    async def second() -> Pcm:
+        return await heard(Recording(AudioSource(write(tmp_path / "upload", joined), channel=1)))
+
+    samples = run(second())
+    assert len(samples) == 15 * SAMPLE_RATE_HZ
+    assert samples[: 12 * SAMPLE_RATE_HZ].any()
+    assert not samples[12 * SAMPLE_RATE_HZ :].any()
