@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from service.auth import presented_key
 from service.edge import PathRules
-from service.protocols.aliyun import rest
+from service.protocols.aliyun import flash, rest
 from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
     Protocol(
         (rest.LABEL,), rest.router, (PathRules("/stream", rest.error_response, presented_key),), documented_keys=KEYS
     ),
+    Protocol((flash.LABEL,), flash.router, (), documented_keys=KEYS),  # under the rules of the REST API
     Protocol((), rest.health_router, (PathRules("/stream/v1/asr/health", rest.error_response),)),
 )

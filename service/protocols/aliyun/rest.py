@@ -29,7 +29,11 @@ from service.settings import Settings
 
 _TASK_ID_HEADER = "task_id"
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
-_DOCUMENTED_TASK_ID = {_TASK_ID_HEADER: {"description": "The body's `task_id`.", "schema": {"type": "string"}}}
+DOCUMENTED_TASK_ID = {_TASK_ID_HEADER: {"description": "The body's `task_id`.", "schema": {"type": "string"}}}
+REQUEST_BODY = {
+    "description": "The audio, in any format that ffmpeg reads; nothing with `audio_address`.",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
 
 LABEL = "aliyun_rest"
 router = APIRouter(
@@ -38,7 +42,7 @@ router = APIRouter(
 health_router = APIRouter(prefix="/stream/v1/asr", tags=["Alibaba Cloud REST API"])
 
 
-def _task_id() -> str:
+def task_id() -> str:
     """Returns the request's id, which has a task id's form unless the client chose it; else a new one."""
     given = request_id.get()
     return given if _TASK_ID.fullmatch(given) else uuid.uuid4().hex
@@ -46,10 +50,11 @@ def _task_id() -> str:
 
 def error_response(failure: ServiceError) -> Response:
     """Makes the response that tells a failure, with its true HTTP status and a task id."""
-    return _response(bodies.failure_body(failure, _task_id()), failure.status)
+    return response_of(bodies.failure_body(failure, task_id()), failure.status)
 
 
-def _response(body: bodies.RecognitionBody | bodies.FailureBody, status: int) -> Response:
+def response_of(body: bodies.TaskBody, status: int = 200) -> Response:
+    """Makes the response that holds a body, with its task id in the headers."""
     headers = {_TASK_ID_HEADER: body.task_id}
     return Response(body.model_dump_json(), status, headers, media_type="application/json")
 
@@ -63,6 +68,17 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     """Returns the query, understood before the body is read, and the audio in ``file``."""
     query = request.query_params
     wanted = resolve(RecognitionQuery.from_items(query.multi_items()), query.keys(), settings.enabled_models)
+    return wanted, await receive_audio(request, settings, file, wanted)
+
+
+async def receive_audio(
+    request: Request, settings: Settings, file: IO[bytes], wanted: RecognitionRequest
+) -> AudioSource:
+    """Puts the audio of the body, or of the address that is ``wanted``, into ``file``.
+
+    Raises:
+        ServiceError: there is none, there is one too many, or it is too large or can't be fetched.
+    """
     if wanted.audio_address:
         await refuse_body(request, "Send either a body or `audio_address`, not both.")
         await fetch_recording(wanted.audio_address, file, request, settings)
@@ -70,7 +86,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
         raise InvalidRequest("The body must be the audio itself, not a form (with curl: --data-binary @FILE).")
     elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
         raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
-    return wanted, await asyncio.to_thread(audio_source, file.name, wanted.raw, wanted.audio_track)
+    return await asyncio.to_thread(audio_source, file.name, wanted.raw, wanted.audio_track)
 
 
 @router.post(
@@ -78,30 +94,24 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     summary="Recognise a recording",
     response_model=bodies.RecognitionBody,
     responses={
-        200: {"headers": _DOCUMENTED_TASK_ID},
+        200: {"headers": DOCUMENTED_TASK_ID},
         **failures(bodies.FailureBody, 400, 404, 408, 413, 415, 429, 500, 503),
     },
-    openapi_extra={
-        "parameters": query_parameters(),
-        "requestBody": {
-            "description": "The audio, in any format that ffmpeg reads; nothing with `audio_address`.",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        },
-    },
+    openapi_extra={"parameters": query_parameters(RecognitionQuery), "requestBody": REQUEST_BODY},
 )
 async def recognise(request: Request, job: Annotated[Job[RecognitionRequest], Depends(_job)]) -> Response:
     """Give the audio as the body or as `audio_address`."""
     started = time.monotonic()
     transcript = await unless_disconnected(request.receive, job.transcription.finish())
     task = bodies.Task(
-        id=_task_id(),
+        id=task_id(),
         processing_s=time.monotonic() - started,
         status_style=serving_of(request).settings.aliyun_status_style,
         word_tokens=job.request.options.word_timestamps,
     )
     told = replace(transcript, warnings=(*transcript.warnings, *job.request.warnings))
     # Long recordings take a while to render.
-    return await asyncio.to_thread(lambda: _response(bodies.recognition_body(told, task), 200))
+    return await asyncio.to_thread(lambda: response_of(bodies.recognition_body(told, task)))
 
 
 class LoadedModel(BaseModel):

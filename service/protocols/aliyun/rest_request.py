@@ -1,10 +1,10 @@
-"""Reads what a request of Alibaba Cloud's REST API may say in its query, and what it comes down to."""
+"""Reads what a request of Alibaba Cloud's REST APIs may say in its query, and what it comes down to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -25,15 +25,17 @@ from service.protocols.shared.values import (
     unknown_fields,
 )
 
-AudioFormat = Literal["pcm", "wav", "mp3", "aac", "amr", "opus", "speex", "flac", "m4a"]
+AudioFormat = Literal["pcm", "wav", "mp3", "aac", "amr", "opus", "speex", "flac", "m4a", "mp4"]
 SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 
 # Read before the query is: see service/auth.py.
 _TOKEN = "token"
 
+QueryT = TypeVar("QueryT", bound="AudioQuery")
 
-class RecognitionQuery(ClientValues):
-    """Holds the query of ``POST /stream/v1/asr``; an empty parameter counts as one not sent."""
+
+class AudioQuery(ClientValues):
+    """Holds what every query says of its audio and its text; an empty parameter counts as one not sent."""
 
     appkey: str = Field(default="", description="Accepted; this service has no projects.")
     format: Annotated[AudioFormat, Choice(FORMAT_NAMES, needless=True)] | SkipJsonSchema[None] = Field(
@@ -54,20 +56,14 @@ class RecognitionQuery(ClientValues):
         description="Which audio track of a file that has several, from 1; absent: the one that the file marks as its "
         "default. Ours.",
     )
-    enable_speaker_diarization: Flag = Field(default=True, description="`speaker_id` in the segments.")
-    speaker_count: Annotated[int, Nearest(1, 100, less_is_none=True)] | SkipJsonSchema[None] = Field(
-        default=None, description="How many speakers there are, if that is known; absent or 0: it is found. Ours."
-    )
-    word_timestamps: Flag = Field(default=True, description="`word_tokens` in the segments: words with their times.")
     vocabulary_id: Hotwords = Field(
         default=(), description="Hotwords with weights from 1 to 100: `词1 权重1 词2 权重2`."
     )
-    enable_punctuation_prediction: Flag = Field(default=True, description="Punctuated text.")
     enable_inverse_text_normalization: Flag = Field(default=True, description="Numbers, dates and units in digits.")
 
     @classmethod
-    def from_items(cls, items: Iterable[tuple[str, str]]) -> RecognitionQuery:
-        """Reads a query's names and values; unknown names are left to ``resolve``.
+    def from_items(cls: type[QueryT], items: Iterable[tuple[str, str]]) -> QueryT:
+        """Reads a query's names and values; unknown names are left to ``all_warnings``.
 
         Raises:
             InvalidRequest: a parameter is given twice, is not UTF-8, or has a value that it can't have;
@@ -81,6 +77,26 @@ class RecognitionQuery(ClientValues):
                 if "\ufffd" in value:
                     raise InvalidRequest(f"The text of `{name}` is not UTF-8.", param=name)
         return cls.read(given)
+
+    @property
+    def raw(self) -> RawPcm | None:
+        """Says how to read headerless PCM; None where the client named something else."""
+        return RawPcm(self.sample_rate) if self.format == "pcm" else None
+
+    def all_warnings(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Says what of a query that has ``names`` had no effect, for people."""
+        return (*self.warnings, *unknown_fields(names, {*type(self).model_fields, _TOKEN}))
+
+
+class RecognitionQuery(AudioQuery):
+    """Holds the query of ``POST /stream/v1/asr``."""
+
+    enable_speaker_diarization: Flag = Field(default=True, description="`speaker_id` in the segments.")
+    speaker_count: Annotated[int, Nearest(1, 100, less_is_none=True)] | SkipJsonSchema[None] = Field(
+        default=None, description="How many speakers there are, if that is known; absent or 0: it is found. Ours."
+    )
+    word_timestamps: Flag = Field(default=True, description="`word_tokens` in the segments: words with their times.")
+    enable_punctuation_prediction: Flag = Field(default=True, description="Punctuated text.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +138,15 @@ def resolve(query: RecognitionQuery, names: Iterable[str], enabled: Sequence[str
             diarization=Diarization(query.speaker_count) if tell_apart else None,
         ),
         audio_address=query.audio_address,
-        raw=RawPcm(query.sample_rate) if query.format == "pcm" else None,
+        raw=query.raw,
         audio_track=query.audio_track,
-        warnings=(*query.warnings, *unknown_fields(names, {*RecognitionQuery.model_fields, _TOKEN})),
+        warnings=query.all_warnings(names),
     )
 
 
-def query_parameters() -> list[dict[str, Any]]:
-    """Describes the query in the OpenAPI document's words."""
+def query_parameters(query: type[AudioQuery]) -> list[dict[str, Any]]:
+    """Describes a query in the OpenAPI document's words."""
     return [
         {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
-        for name, schema in field_schemas(RecognitionQuery).items()
+        for name, schema in field_schemas(query).items()
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -22,7 +22,8 @@ INVALID_MESSAGE = 40000002
 INVALID_PARAMETER = 40000003
 SERVER_ERROR = 50000000
 
-_SUCCESS: dict[StatusStyle, int] = {"http": 200, "cloud": 20000000}
+CLOUD_SUCCESS: Final = 20000000
+_SUCCESS: dict[StatusStyle, int] = {"http": 200, "cloud": CLOUD_SUCCESS}
 _CODES = {
     "upload_stalled": 40000004,
     "idle": 40000004,
@@ -38,7 +39,7 @@ _CODES = {
 }
 
 _T = TypeVar("_T")
-_Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
+Omissible = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 
 
 class WordToken(BaseModel):
@@ -59,30 +60,34 @@ class RecognizedSegment(BaseModel):
     start_time: float
     end_time: float
     speaker_id: str
-    word_tokens: _Omissible[list[WordToken]] = None
+    word_tokens: Omissible[list[WordToken]] = None
 
 
-class RecognitionBody(BaseModel):
+class TaskBody(BaseModel):
+    """Names the task that a body is about."""
+
+    task_id: str
+
+
+class RecognitionBody(TaskBody):
     """Holds a finished recognition.
 
     ``status`` is 200, or 20000000 with ALIYUN_STATUS_STYLE=cloud; ``result`` is the segments' texts, one per line;
     ``duration`` and ``processing_time`` are seconds. ``warnings`` are ours.
     """
 
-    task_id: str
     status: int
     message: Literal["SUCCESS"] = "SUCCESS"
     result: str
     duration: float
     processing_time: float
     segments: list[RecognizedSegment]
-    warnings: _Omissible[list[str]] = None
+    warnings: Omissible[list[str]] = None
 
 
-class FailureBody(BaseModel):
+class FailureBody(TaskBody):
     """Tells a failure; its HTTP status is the true one, ``status`` is Alibaba Cloud's code."""
 
-    task_id: str
     status: int
     message: str
     result: Literal[""] = ""

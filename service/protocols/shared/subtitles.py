@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 
 from service.domain import Segment, Transcript, is_cjk
+from service.protocols.shared.sentences import CLAUSE_END, CLOSING, SENTENCE_END
 
 MAX_CUE_MS = 7_000
 MIN_CUE_MS = 800
@@ -35,9 +36,6 @@ SILENCE_INSIDE_COST_PER_S = 3.0  # for silence beyond 0.5 s: text would be read 
 UNBALANCED_LINES_COST = 10.0  # for two lines that differ by a whole line
 NUMBER_LINE_COST = 100.0  # for a second line that is a bare number: lenient parsers take it for the next cue's
 
-_SENTENCE_END = frozenset("。！？!?….")
-_CLAUSE_END = frozenset("，、；：,;:—")
-_CLOSING = "”’\"'》〉」』）】)]} "
 # Chinese subtitles carry no comma or full stop at a line's end: the break says as much. ？ and ！ stay,
 # and so does Latin punctuation, which English subtitles keep.
 _UNSEEN_AT_LINE_END = "，。、 "
@@ -310,12 +308,12 @@ def _chunks(text: str, room: int) -> list[str]:
 
 
 def _break_cost(piece: _Piece, gap_ms: int) -> float:
-    last = piece.text.rstrip(_CLOSING)[-1:]
+    last = piece.text.rstrip(CLOSING)[-1:]
     if not piece.ends_word:
         return INSIDE_WORD_BREAK
-    if last in _SENTENCE_END:
+    if last in SENTENCE_END:
         return SENTENCE_BREAK
-    if last in _CLAUSE_END:
+    if last in CLAUSE_END:
         return CLAUSE_BREAK
     return PAUSE_BREAK if gap_ms >= PAUSE_MS else WORD_BREAK
 

@@ -107,7 +107,7 @@ def test_what_has_no_effect_is_said() -> None:
 
 
 def test_the_document_names_every_parameter_and_its_values() -> None:
-    documented: dict[str, Any] = {p["name"]: p for p in query_parameters()}
+    documented: dict[str, Any] = {p["name"]: p for p in query_parameters(RecognitionQuery)}
     assert set(documented) == set(RecognitionQuery.model_fields)
     assert documented["sample_rate"]["schema"]["enum"] == [8000, 16000, 22050, 24000, 44100, 48000]
     assert "pcm" in documented["format"]["schema"]["enum"]
