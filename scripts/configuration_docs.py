@@ -100,6 +100,9 @@ _IN_CHINESE = {
     "allow_private_audio_urls": "允许 `audio_address` 访问回环、内网和链路本地地址。",
     "audio_url_timeout_sec": "获取一个 `audio_address` 最多用多少秒。",
     "aliyun_status_style": "阿里云 REST API 成功时的 `status`：200（`http`），或者像云上那样为 20000000（`cloud`）。",
+    "aliyun_access_key_id": "阿里云 SDK 用来给调用签名（CreateToken）的 AccessKey 的 id；留空时，设置了 API_KEY 就拒绝"
+    "这类调用，没有设置则不检查。",
+    "aliyun_access_key_secret": "这个 AccessKey 的 secret。token 由它生成；所有进程要用同一个。",
     "max_live_sessions": "同时进行的实时会话上限；超过后拒绝新的会话。",
     "live_idle_timeout_sec": "实时客户端多久不发音频，句子就结束；阿里云协议中任务随之失败，与云上一致。",
     "asr_enable_nearfield_filter": "在实时识别中滤除远处的说话声和背景声。",

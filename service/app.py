@@ -54,7 +54,8 @@ def create_app(serving: Serving) -> FastAPI:
     app.router.routes.append(_NoSuchRoute())
     app.add_exception_handler(HTTPException, _leave_to_edge)
     rules = [_OTHERS, *(rules for protocol in PROTOCOLS for rules in protocol.rules)]
-    app.add_middleware(Edge, keys=serving.settings.api_key, rules=rules)
+    settings = serving.settings
+    app.add_middleware(Edge, keys=settings.api_key, rules=rules, access_key=settings.aliyun_access_key)
     app.add_middleware(UsualPaths)  # around the edge, which checks keys by the path
     return app
 

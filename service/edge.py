@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.auth import check_key, identity
+from service.auth import AccessKey, check_key, identity
 from service.errors import InvalidKey, ServiceError
 from service.failures import failure_of
 from service.observability import request_id, tracing_request
@@ -36,7 +36,7 @@ class PathRules:
     """Says what holds for the paths below a prefix; where several fit, the longest prefix counts.
 
     Attributes:
-        prefix: Where the paths begin, such as ``/v1``; "" fits every path.
+        prefix: Where the paths begin, such as ``/v1``; "" fits every path, "/" that one alone.
         error_response: Tells a failure in the envelope of these paths.
         presented_key: Finds the key that a caller brings; None where no key is asked for.
         live: Whether they hold for WebSockets, or else for HTTP.
@@ -55,10 +55,17 @@ class Edge:
     keep the client waiting for a first byte until it expires.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], rules: Sequence[PathRules]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Sequence[SecretStr],
+        rules: Sequence[PathRules],
+        access_key: AccessKey | None = None,
+    ) -> None:
         """Takes ``rules`` in any order; for HTTP and for WebSockets one of them has the prefix ""."""
         self._app = app
         self._keys = keys
+        self._access_key = access_key
         self._rules = sorted(rules, key=lambda rule: -len(rule.prefix))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,8 +112,8 @@ class Edge:
     def _check_key(self, scope: Scope, rules: PathRules) -> None:
         if rules.presented_key is not None:
             presented = rules.presented_key(HTTPConnection(scope))
-            check_key(self._keys, presented)
-            scope["caller"] = identity(self._keys, presented)
+            check_key(self._keys, presented, self._access_key)
+            scope["caller"] = identity(self._keys, presented, self._access_key)
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         rules = self._rules_of(scope)

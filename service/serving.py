@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from runners import catalog
 from service import observability
 from service.admission import AdmissionQueue, LiveSessions
+from service.auth import Nonces
 from service.errors import NotFound, NotReady, ServiceError
 from service.inference import Runners
 from service.jobs.jobs import Describe, Jobs
@@ -30,6 +31,7 @@ class Serving:
         settings: Of this process.
         admission: The queue of recordings.
         live_sessions: The places of live sessions.
+        nonces: Of the signed calls that were let in.
         started_at: When the process started, in seconds of the epoch.
     """
 
@@ -37,6 +39,7 @@ class Serving:
         self.settings = settings
         self.admission = AdmissionQueue(settings.max_queue_audio_sec)
         self.live_sessions = LiveSessions(settings.max_live_sessions)
+        self.nonces = Nonces()
         self.started_at = int(time.time())
         self._runners: Runners | None = None
         self._jobs: Jobs | None = None

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from runners.settings import RunnerSettings
+from service.auth import AccessKey
 
 _UNITS = {"": 2**20, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 
@@ -48,6 +49,17 @@ class Settings(RunnerSettings):
         default="http",
         description="The `status` of a success in Alibaba Cloud's REST API: 200 (`http`), or 20000000 as the "
         "cloud itself answers (`cloud`).",
+    )
+
+    aliyun_access_key_id: str = Field(
+        default="",
+        description="AccessKey pair with which Alibaba Cloud's SDKs sign calls (CreateToken), its id; empty: with "
+        "API_KEY such calls are refused, without it none is checked.",
+    )
+    aliyun_access_key_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="The pair's secret. Tokens are made with it; every process needs the same.",
+        validate_default=True,
     )
 
     otel_exporter_otlp_endpoint: str = Field(
@@ -156,6 +168,20 @@ class Settings(RunnerSettings):
         if value.strip() and not keys:  # whoever wrote it wants a key asked for
             raise ValueError("has no key between its commas; leave it empty to ask for none")
         return keys
+
+    @field_validator("aliyun_access_key_secret")
+    @classmethod
+    def _check_pair(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(value.get_secret_value()) != bool(info.data.get("aliyun_access_key_id")):
+            raise ValueError("goes with ALIYUN_ACCESS_KEY_ID: set both, or neither")
+        return value
+
+    @property
+    def aliyun_access_key(self) -> AccessKey | None:
+        """Returns the pair that signs calls; None where there is none."""
+        if not self.aliyun_access_key_id:
+            return None
+        return AccessKey(self.aliyun_access_key_id, self.aliyun_access_key_secret)
 
     @field_validator("max_audio_size", "jobs_max_storage", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
+from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -127,6 +128,26 @@ async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> 
             unwritten = bytearray()
     await asyncio.to_thread(_write_rest, into, unwritten)
     return body_bytes
+
+
+async def receive_fields(request: Request) -> list[tuple[str, str]]:
+    """Reads a form without files (application/x-www-form-urlencoded), of at most FORM_OVERHEAD_BYTES; no form is empty.
+
+    Raises:
+        InvalidRequest: broken, or out of bounds.
+        UploadStalled: nothing has come for too long.
+    """
+    body = bytearray()
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > FORM_OVERHEAD_BYTES:
+            raise InvalidRequest(f"The form is longer than {FORM_OVERHEAD_BYTES} bytes.")
+    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+        return []
+    try:
+        return parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise InvalidRequest(f"The form is not of at most {MAX_FIELDS} fields in UTF-8.") from None
 
 
 async def refuse_body(request: Request, message: str) -> None:

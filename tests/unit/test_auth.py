@@ -1,11 +1,13 @@
 """Who comes in."""
 
+import time
+
 import pytest
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from service.auth import check_key, presented_key
+from service.auth import SIGNATURE_SKEW_S, TOKEN_LIFE_S, AccessKey, Nonces, Token, check_key, presented_key
 from service.errors import InvalidKey
 
 
@@ -77,3 +79,76 @@ def test_browsers_bring_the_key_as_a_subprotocol() -> None:
         "subprotocols": ["realtime", "openai-insecure-api-key.k"],
     }
     assert presented_key(HTTPConnection(scope)) == b"k"
+
+
+PAIR = AccessKey("id", SecretStr("secret"))
+
+
+def token(pair: AccessKey = PAIR, in_s: int = TOKEN_LIFE_S) -> bytes:
+    return Token.of(pair, int(time.time()) + in_s).text.encode()
+
+
+def test_a_token_of_the_pair_opens_until_it_expires() -> None:
+    check_key(KEYS, token(), PAIR)
+    check_key(KEYS, token(AccessKey("id", SecretStr("secret"))), PAIR)  # of another process with the same pair
+    with pytest.raises(InvalidKey, match="expired"):
+        check_key(KEYS, token(in_s=-1), PAIR)
+
+
+def test_keys_open_beside_tokens() -> None:
+    check_key(KEYS, b"k", PAIR)
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [
+        None,
+        b"",
+        b"secret",
+        token(AccessKey("id", SecretStr("other"))),
+        token(AccessKey("other", SecretStr("secret"))),
+        token()[:-1],
+        token() + b"0",
+        b"7fffffff" + token(in_s=-1)[8:],  # its life made longer
+        b"\xff" * 72,
+        token().upper(),
+    ],
+)
+def test_what_is_no_token_of_the_pair_does_not_open(presented: bytes | None) -> None:
+    with pytest.raises(InvalidKey):
+        check_key(KEYS, presented, PAIR)
+
+
+def test_without_a_pair_there_are_no_tokens() -> None:
+    with pytest.raises(InvalidKey):
+        check_key(KEYS, token())
+
+
+def test_a_secret_is_in_no_representation_of_its_pair() -> None:
+    assert "secret" not in repr(PAIR).replace("secret=", "")
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_nonce_is_new_once_for_as_long_as_its_call_could_be_repeated() -> None:
+    clock = Clock()
+    nonces = Nonces(clock=clock)
+    assert nonces.take("a")
+    clock.now_s = 2 * SIGNATURE_SKEW_S - 1
+    assert not nonces.take("a")
+    assert nonces.take("b")
+    clock.now_s += 2
+    assert nonces.take("a")
+    assert not nonces.take("b")
+
+
+def test_of_too_many_nonces_the_oldest_is_forgotten() -> None:
+    nonces = Nonces(most=3)
+    assert all(nonces.take(nonce) for nonce in "abcd")
+    assert [nonces.take(nonce) for nonce in "dcb"] == [False, False, False]
+    assert nonces.take("a")

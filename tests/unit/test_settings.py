@@ -134,3 +134,18 @@ def test_the_launcher_stops_before_anything_loads_with_the_line_alone(tmp_path: 
     first, second = result.stderr.splitlines()
     assert first.startswith("wrong setting: MAX_AUDIO_SIZE ")
     assert second.startswith("wrong setting: PORT ")
+
+
+def test_an_access_key_is_a_pair_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().aliyun_access_key is None
+    for missing in ("ALIYUN_ACCESS_KEY_ID", "ALIYUN_ACCESS_KEY_SECRET"):
+        monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "id")
+        monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "sesame")
+        pair = Settings().aliyun_access_key
+        assert pair is not None
+        assert (pair.id, pair.secret.get_secret_value()) == ("id", "sesame")
+        assert "sesame" not in repr(Settings())
+        monkeypatch.delenv(missing)
+        with pytest.raises(ValidationError) as caught:
+            Settings()
+        assert describe_problems(caught.value).startswith("ALIYUN_ACCESS_KEY_SECRET goes with ALIYUN_ACCESS_KEY_ID")

@@ -1,10 +1,10 @@
-"""Speaks as Alibaba Cloud's speech service: the REST API and the live protocol (see first_message.py for its paths)."""
+"""Speaks as Alibaba Cloud's speech service: REST, signed calls, and the live protocol (paths: first_message.py)."""
 
 from __future__ import annotations
 
 from service.auth import presented_key
 from service.edge import PathRules
-from service.protocols.aliyun import flash, rest
+from service.protocols.aliyun import flash, pop, pop_response, rest
 from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
@@ -12,5 +12,6 @@ PROTOCOLS = (
         (rest.LABEL,), rest.router, (PathRules("/stream", rest.error_response, presented_key),), documented_keys=KEYS
     ),
     Protocol((flash.LABEL,), flash.router, (), documented_keys=KEYS),  # under the rules of the REST API
+    Protocol((), pop.router, (PathRules("/", pop_response.error_response),)),  # it checks signatures, not keys
     Protocol((), rest.health_router, (PathRules("/stream/v1/asr/health", rest.error_response),)),
 )
