@@ -15,12 +15,14 @@ from tests.e2e.server import Served, served
 from tests.speech import RECORDINGS
 
 KEY = "a-key"
+# The examples of the documentation have one word in place of a key and of a pair.
+PAIR = {"ALIYUN_ACCESS_KEY_ID": KEY, "ALIYUN_ACCESS_KEY_SECRET": KEY}
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
-    with served(folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder)) as running:
+    with served(folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder), **PAIR) as running:
         yield running
 
 
