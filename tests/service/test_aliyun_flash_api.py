@@ -10,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.audio.decoders import decoders
+from service.domain import Transcript
 from service.protocols.aliyun.flash_response import FlashBody
+from service.recordings.transcribe import Transcription
 from tests.audio_files import Encoding, encode, wav16
 from tests.service.conftest import Serve
 from tests.service.test_aliyun_rest_api import assert_failure
@@ -95,7 +97,20 @@ def test_channels_that_speak_at_once_are_told_apart(client: TestClient, encoding
     alone = [texts(recognised(post(client, r.path.read_bytes())))[0][1] for r in (WEATHER, DATE)]
     assert sorted(texts(recognised(post(client, audio)))) == [(0, alone[0]), (1, alone[1])]
     assert texts(recognised(post(client, audio, first_channel_only="true"))) == [(0, alone[0])]
-    assert decoders.recordings.free == 32
+
+
+def test_channels_take_one_decoder_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = Transcription.finish
+    free: list[int] = []
+
+    async def watched(self: Transcription) -> Transcript:
+        free.append(decoders.recordings.free)
+        return await finish(self)
+
+    monkeypatch.setattr(Transcription, "finish", watched)
+    before = decoders.recordings.free
+    assert len(texts(recognised(post(client, encode(two_voices(), Encoding("flac", "flac", 16_000, 2)))))) == 2
+    assert free == [before, before]  # what told how many channels there are has given its place back
 
 
 def test_a_silent_channel_says_nothing(client: TestClient) -> None:

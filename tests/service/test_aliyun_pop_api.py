@@ -81,7 +81,7 @@ def test_with_a_pair_every_call_must_be_signed_with_it(serve: Serve) -> None:
 
 def test_a_field_of_the_form_is_signed(serve: Serve) -> None:
     client = serve(**PAIR)
-    form = {"Task": '{"file_link": "http://a/空 格+*~&="}'}
+    form = {"Task": '{"file_link": "http://a/空 格+*~&="}', "Empty": ""}
     assert call(client, "POST", form=form).status_code == 200
     url, _ = rpc_signature_composer.get_signed_url(dict(TOKEN_CALL), ID, SECRET, "JSON", "POST", form)
     assert_failure(client.post(url, content=urlencode({"Task": "{}"}), headers=FORM), 400, "SignatureDoesNotMatch")
