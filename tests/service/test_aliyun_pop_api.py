@@ -8,9 +8,14 @@ from urllib.parse import urlencode
 
 import pytest
 from aliyunsdkcore.auth.composer import rpc_signature_composer
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from service.auth import AccessKey, caller, identity
+from service.protocols.aliyun.pop import ACTIONS, create_token
+from service.protocols.aliyun.pop_request import Call
+from service.protocols.aliyun.pop_response import TokenBody
 from tests.service.conftest import Serve
 
 ID, SECRET = "an-id", "its secret"
@@ -97,6 +102,21 @@ def test_with_neither_anything_is_let_in(client: TestClient) -> None:
     for response in (call(client), call(client, secret="any"), client.get("/", params=TOKEN_CALL)):
         token = response.json()["Token"]["Id"]
         assert client.get("/stream/v1/asr/models", params={"token": token}).status_code == 200
+
+
+def test_a_signed_call_and_a_token_are_the_same_callers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def tell(made: Call) -> TokenBody:
+        seen.append(caller(made.request))
+        return await create_token(made)
+
+    monkeypatch.setitem(ACTIONS, "CreateToken", tell)
+    client = serve(api_key="one", **PAIR)
+    token = call(client).json()["Token"]["Id"]
+    assert seen == [identity([SecretStr("one")], token.encode(), AccessKey(ID, SecretStr(SECRET)))]
+    call(serve(**PAIR))
+    assert seen[1] == ""  # as everybody's where no key is asked for
 
 
 def test_an_unknown_action_is_told_so(serve: Serve) -> None:

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from service.auth import SIGNATURE_SKEW_S, TOKEN_LIFE_S, AccessKey, Nonces, Token, check_key, presented_key
+from service.auth import SIGNATURE_SKEW_S, TOKEN_LIFE_S, AccessKey, Nonces, Token, check_key, identity, presented_key
 from service.errors import InvalidKey
 
 
@@ -152,3 +152,11 @@ def test_of_too_many_nonces_the_oldest_is_forgotten() -> None:
     assert all(nonces.take(nonce) for nonce in "abcd")
     assert [nonces.take(nonce) for nonce in "dcb"] == [False, False, False]
     assert nonces.take("a")
+
+
+def test_all_tokens_of_a_pair_are_one_callers_and_no_keys() -> None:
+    known = identity(KEYS, token(), PAIR)
+    assert known == identity(KEYS, token(in_s=60), PAIR) == PAIR.identity
+    assert known not in ("", identity(KEYS, b"k", PAIR), identity([SecretStr("id")], b"id", PAIR))
+    assert identity(KEYS, b"k", PAIR) == identity(KEYS, b"k") != identity(KEYS, b"a-longer-key")
+    assert identity((), token(), PAIR) == ""
