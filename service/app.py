@@ -6,6 +6,7 @@ import re
 from typing import NoReturn
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,6 +54,7 @@ def create_app(serving: Serving) -> FastAPI:
     app.mount("/static", docs.static_files)
     app.router.routes.append(_NoSuchRoute())
     app.add_exception_handler(HTTPException, _leave_to_edge)
+    app.add_exception_handler(RequestValidationError, _leave_to_edge)
     rules = [_OTHERS, *(rules for protocol in PROTOCOLS for rules in protocol.rules)]
     settings = serving.settings
     app.add_middleware(Edge, keys=settings.api_key, rules=rules, access_key=settings.aliyun_access_key)

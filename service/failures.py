@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.errors import ServiceError
+from service.errors import InvalidRequest, ServiceError
 from service.observability import request_id
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ def failure_of(error: Exception) -> ServiceError:
     elif isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "invalid_request")
         failure = ServiceError(error.detail, status=error.status_code, code=code)
+    elif isinstance(error, RequestValidationError):
+        problem = error.errors()[0]
+        param = ".".join(str(part) for part in problem["loc"][1:])
+        failure = InvalidRequest(f"`{param}`: {problem['msg']}" if param else problem["msg"], param=param or None)
     elif isinstance(error, ClientDisconnect):
         failure = ServiceError("The client closed the connection.", status=499, code="client_disconnected")
     else:

@@ -18,7 +18,7 @@ PROTOCOLS = (
     Protocol(
         (jobs.LABEL,),
         jobs.router,
-        (PathRules("/v1", error_response, presented_key),),
+        (PathRules("/v1/audio/jobs", error_response, presented_key),),
         documented_keys=KEYS,
     ),
     Protocol((realtime.LABEL,), realtime.router, (PathRules("/v1", error_response, presented_key, live=True),)),

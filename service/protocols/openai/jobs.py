@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from service.auth import caller
@@ -54,6 +54,8 @@ def _jobs(request: Request) -> Jobs:
 
 _Jobs = Annotated[Jobs, Depends(_jobs)]
 _Caller = Annotated[str, Depends(caller)]
+# Documented, not checked: what is no id is no job.
+_Id = Annotated[str, Path(json_schema_extra={"pattern": "^job_[0-9a-f]{32}$"})]
 
 
 async def _body(jobs: Jobs, job: Job) -> JobBody:
@@ -159,13 +161,13 @@ async def list_jobs(
 
 
 @router.get("/{job_id}", summary="Look up a job")
-async def retrieve_job(jobs: _Jobs, key: _Caller, job_id: str) -> JobBody:
+async def retrieve_job(jobs: _Jobs, key: _Caller, job_id: _Id) -> JobBody:
     """Tells how far a job has come."""
     return await _body(jobs, await jobs.find(key, job_id))
 
 
 @router.delete("/{job_id}", summary="Cancel or forget a job", response_model=JobBody | ForgottenJob)
-async def delete_job(jobs: _Jobs, key: _Caller, job_id: str) -> JobBody | ForgottenJob:
+async def delete_job(jobs: _Jobs, key: _Caller, job_id: _Id) -> JobBody | ForgottenJob:
     """Cancels a job that is not finished; of a finished one nothing is kept, neither text nor audio."""
     job = await jobs.find(key, job_id)
     if not job.is_finished:
@@ -188,7 +190,7 @@ _FORMAT = Query(
 async def read_transcript(
     jobs: _Jobs,
     key: _Caller,
-    job_id: str,
+    job_id: _Id,
     response_format: Annotated[str, _FORMAT] = "",
     original: Annotated[bool, Query(description="As it was recognised, without corrections.")] = False,
 ) -> Response:
@@ -206,7 +208,7 @@ async def read_transcript(
 
 
 @router.patch("/{job_id}/transcript", summary="Correct a transcript", responses=failures(bodies.ErrorBody, 400))
-async def correct_transcript(jobs: _Jobs, key: _Caller, job_id: str, correction: Correction) -> JobBody:
+async def correct_transcript(jobs: _Jobs, key: _Caller, job_id: _Id, correction: Correction) -> JobBody:
     """Renames speakers everywhere and replaces the text of segments; its words are spread over their time."""
     job = await jobs.find(key, job_id)
     texts = {one.id: one.text for one in correction.segments}
@@ -215,7 +217,7 @@ async def correct_transcript(jobs: _Jobs, key: _Caller, job_id: str, correction:
 
 
 @router.get("/{job_id}/events", summary="Follow a job", responses=failures(bodies.ErrorBody, 400))
-async def follow_job(request: Request, jobs: _Jobs, key: _Caller, job_id: str) -> Response:
+async def follow_job(request: Request, jobs: _Jobs, key: _Caller, job_id: _Id) -> Response:
     """Sends server-sent events `status`, `progress`, `segment` and `done`; `Last-Event-ID` resumes after that one."""
     last = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or "0"
     if not (last.isascii() and last.isdigit() and len(last) < 10):
@@ -245,7 +247,7 @@ def _shown(event: Event) -> str:
 
 
 @router.get("/{job_id}/audio", summary="Hear the recording", response_model=None)
-async def hear_job(request: Request, jobs: _Jobs, key: _Caller, job_id: str) -> Response:
+async def hear_job(request: Request, jobs: _Jobs, key: _Caller, job_id: _Id) -> Response:
     """Answers range requests; the recording is kept as long as the job."""
     job = await jobs.find(key, job_id)
     content = await asyncio.to_thread(jobs.audio, job)

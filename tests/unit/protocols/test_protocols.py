@@ -14,7 +14,7 @@ RULES = [rules for protocol in PROTOCOLS for rules in protocol.rules]
 def test_every_dialect_is_counted_under_a_label_of_its_own() -> None:
     labels = [label for protocol in PROTOCOLS for label in protocol.labels]
     assert sorted(labels) == [
-        "aliyun_flash", "aliyun_rest", "aliyun_ws", "funasr_ws", "openai", "openai_realtime", "qwen_ws",
+        "aliyun_flash", "aliyun_rest", "aliyun_ws", "funasr_ws", "openai", "openai_jobs", "openai_realtime", "qwen_ws",
     ]  # fmt: skip
 
 
