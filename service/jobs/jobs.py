@@ -576,8 +576,9 @@ class _Writer:
             await asyncio.gather(iterating, return_exceptions=True)
 
     async def _iterate(self) -> None:
-        async for segment in self._transcription:
-            self._segments.append(segment)
+        async for told in self._transcription:
+            if isinstance(told, Segment):
+                self._segments.append(told)
 
     async def _write(self) -> None:
         new = self._segments[self._told :]

@@ -1,9 +1,10 @@
-"""Takes one recording from bytes to transcript: decode -> utterances -> recognise -> segments -> punctuate -> ITN.
+"""Takes one recording from bytes to transcript: decode -> utterances -> recognise -> punctuate -> ITN -> segments.
 
 Everything runs at once: while the file is still being decoded, its first utterances are with the
 recogniser, together with those of other requests. What is in flight is bounded, so memory doesn't
-grow with the recording. Who said what is known last, when every voice has been heard: then the finished
-words are grouped anew into segments of one speaker each.
+grow with the recording. A sentence is told as soon as nothing said later changes it. Who said what is
+known last, when every voice has been heard: then the finished words are grouped anew into segments of one
+speaker each.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from runners.interface import Embedding, Recognition
@@ -23,13 +24,13 @@ from service import observability
 from service.admission import Place
 from service.audio.recording import Recording
 from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Segment, Transcript, join_words
+from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Segment, Transcript, Word, join_words
 from service.inference import Runners
 from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
 from service.recordings.utterances import Utterance, UtteranceFinder
 from service.text import finish as text
-from service.text.words import ignored_hotword_warnings, untimed_warnings, words_of
+from service.text.words import ignored_hotword_warnings, sentences_of, untimed_warnings, words_of
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +93,27 @@ class _Found(NamedTuple):
     recognition: asyncio.Task[Recognition]
 
 
+@dataclass(frozen=True, slots=True)
+class SettledSentence:
+    """Holds the finished words of a sentence that nothing said later changes; without marks, a segment is one."""
+
+    words: tuple[Word, ...]
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    """A segment to which utterances may still come; ``unsettled`` words are as recognised, the others finished."""
+
+    spans: list[Span] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
+    unsettled: list[Word] = field(default_factory=list)
+    heard: collections.Counter[str] = field(default_factory=collections.Counter)
+
+
 class Transcription:
     """Transcribes a recording.
 
-    Iterate for its segments as they finish; then ``transcript`` is complete.
+    Iterate for its sentences as they settle, and after those of a segment the segment; then ``transcript`` is complete.
 
     With diarization the segments that come while iterating have no speaker yet; those of ``transcript`` do, and
     say the same words in the same order.
@@ -169,15 +187,18 @@ class Transcription:
             pass
         return self.transcript
 
-    async def __aiter__(self) -> AsyncGenerator[Segment, None]:
+    async def __aiter__(self) -> AsyncGenerator[SettledSentence | Segment, None]:
         started = time.monotonic()
         producer = asyncio.create_task(self._find_utterances())
         try:
-            async for group in self._segment_groups():
-                segment = await self._segment(group)
-                if segment.words:
-                    self._segments.append(segment)
-                    yield segment
+            segment = _OpenSegment()
+            async for found, is_last in self._utterances_found():
+                for words in sentences_of(await self._extend(segment, found, is_last=is_last)):
+                    yield SettledSentence(words)
+                if is_last:
+                    if segment.words:
+                        yield self._close(segment)
+                    segment = _OpenSegment()
             await producer
             if self._diarizer is not None:
                 self._segments = await self._by_speaker(self._diarizer)
@@ -256,40 +277,49 @@ class Transcription:
             if held is not None:
                 yield held, True
 
-    async def _segment_groups(self) -> AsyncIterator[list[_Found]]:
-        """The utterances of each segment, with their recognitions under way."""
+    async def _utterances_found(self) -> AsyncIterator[tuple[_Found, bool]]:
+        """The utterances, with their recognitions under way, each with whether its segment ends with it."""
         merger = GreedyMerger(int(1000 * self._limits.max_segment_s), LONGEST_PAUSE_IN_SEGMENT_MS)
-        waiting: collections.deque[_Found] = collections.deque()
+        latest: _Found | None = None
         while (found := await self._found.get()) is not None:
             closed = merger.close_before(found) if isinstance(found, int) else merger.add(found.span)
-            if closed:
-                yield [waiting.popleft() for _ in closed]
+            if latest is not None and (closed or isinstance(found, _Found)):
+                yield latest, bool(closed)
+                latest = None
             if isinstance(found, _Found):
-                waiting.append(found)
-        if waiting:
-            yield list(waiting)
+                latest = found
+        if latest is not None:
+            yield latest, True
 
-    async def _segment(self, group: list[_Found]) -> Segment:
-        span = Span(group[0].span.start_ms, group[-1].span.end_ms)
-        words = []
-        heard: collections.Counter[str] = collections.Counter()
-        for found in group:
-            recognition = await found.recognition
-            words += words_of(recognition, self._model, found.span.start_ms, found.span.end_ms)
-            heard[language_code(recognition.language) or ""] += sum(map(len, recognition.tokens))
-            self._ignored_hotwords.update(dict.fromkeys(recognition.ignored_hotwords))
+    async def _extend(self, segment: _OpenSegment, found: _Found, *, is_last: bool) -> list[Word]:
+        """Adds an utterance, and returns the finished words of the sentences that it settles."""
+        recognition = await found.recognition
+        segment.spans.append(found.span)
+        segment.unsettled += words_of(recognition, self._model, found.span.start_ms, found.span.end_ms)
+        heard = collections.Counter({language_code(recognition.language) or "": sum(map(len, recognition.tokens))})
+        segment.heard.update(heard)
         self._heard += heard
-        language = self._options.language or max(heard, key=heard.__getitem__)
-        words = await text.finished(self._runners, self._options, words, language)
+        self._ignored_hotwords.update(dict.fromkeys(recognition.ignored_hotwords))
+        language = self._options.language or max(segment.heard, key=segment.heard.__getitem__)
+        if is_last:
+            words = await text.finished(self._runners, self._options, segment.unsettled, language)
+        else:
+            words, segment.unsettled = await text.settled(self._runners, self._options, segment.unsettled, language)
+        segment.words += words
+        return words
+
+    def _close(self, opened: _OpenSegment) -> Segment:
         if self._diarizer is not None:
-            self._spoken += utterances_of(words, [found.span for found in group])
-        return Segment(
+            self._spoken += utterances_of(opened.words, opened.spans)
+        segment = Segment(
             index=len(self._segments),
-            start_s=span.start_ms / 1000,
-            end_s=span.end_ms / 1000,
-            text=join_words(words),
-            words=tuple(words),
+            start_s=opened.spans[0].start_ms / 1000,
+            end_s=opened.spans[-1].end_ms / 1000,
+            text=join_words(opened.words),
+            words=tuple(opened.words),
         )
+        self._segments.append(segment)
+        return segment
 
     async def _by_speaker(self, diarizer: Diarizer) -> list[Segment]:
         windows, names = await diarizer.speakers()

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from service.audio.spans import Span
 from service.domain import Segment, Speaker, Word, join_words
+from service.text.words import ends_sentence
 
 _ACCUMULATE_MS = 10_000
 _LONGEST_BLOCK_MS = 60_000
 # A window tells who speaks to about half its length; within that, a change is put where the talk pauses.
 _CHANGE_TOLERANCE_S = 0.8
-_SENTENCE_ENDS = "。？！?!."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,7 @@ def _likeliest_change(words: Sequence[Word], at: int) -> int:
 
     def likelihood(i: int) -> tuple[bool, float, float]:
         pause_s = words[i].start_s - words[i - 1].end_s
-        ends_sentence = words[i - 1].punctuation[-1:] in _SENTENCE_ENDS and bool(words[i - 1].punctuation)
-        return ends_sentence, round(pause_s, 2), -abs(words[i].start_s - change_s)
+        return ends_sentence(words[i - 1]), round(pause_s, 2), -abs(words[i].start_s - change_s)
 
     near = [i for i in range(1, len(words)) if abs(words[i].start_s - change_s) <= _CHANGE_TOLERANCE_S]
     return max(near, key=likelihood)

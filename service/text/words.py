@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from runners.catalog import Model
 from runners.interface import Recognition
 from service.domain import Word
 
 _CONTINUED = "@@"
+_SENTENCE_ENDS = frozenset("。？！?!.")
 _MOST_NAMED = 20  # of words in a warning, which may be a header; and the most characters of each
 
 
@@ -59,6 +60,20 @@ def untimed_warnings(language: str, model: Model) -> tuple[str, ...]:
     """Warns a client whose words have no times, because the model finds none in their language."""
     known = ", ".join(model.aligned_languages)
     return (f"There are no word times: {model.id} finds them in {known}, not in {language or 'this language'}.",)
+
+
+def ends_sentence(word: Word) -> bool:
+    """Says whether a sentence ends with the mark after ``word``."""
+    return not _SENTENCE_ENDS.isdisjoint(word.punctuation)
+
+
+def sentences_of(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
+    """Yields the words sentence by sentence; the last may have no end."""
+    first = 0
+    for end, word in enumerate(words, 1):
+        if ends_sentence(word) or end == len(words):
+            yield tuple(words[first:end])
+            first = end
 
 
 def with_marks(words: Sequence[Word], marks: Sequence[str]) -> list[Word]:

@@ -53,7 +53,7 @@ def test_the_sdk_gets_text_segments_and_words(sdk: openai.OpenAI) -> None:
     assert result.segments[0].start <= result.words[0].start < result.words[-1].end <= result.segments[0].end
 
 
-def test_the_sdk_streams_text_as_segments_finish(sdk: openai.OpenAI) -> None:
+def test_the_sdk_streams_text_as_sentences_settle(sdk: openai.OpenAI) -> None:
     with RECORDINGS["long-pause"].path.open("rb") as file:
         events = list(sdk.audio.transcriptions.create(model="whisper-1", file=file, stream=True))
     deltas = [e.delta for e in events if e.type == "transcript.text.delta"]

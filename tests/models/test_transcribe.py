@@ -9,10 +9,10 @@ import soundfile
 
 from service.admission import AdmissionQueue
 from service.audio.recording import Recording
-from service.domain import AudioSource, RecognitionOptions, Transcript
+from service.domain import AudioSource, RecognitionOptions, Segment, Transcript
 from service.errors import RecognitionFailed, UndecodableAudio
 from service.inference import Runners
-from service.recordings.transcribe import Limits, Transcriber
+from service.recordings.transcribe import Limits, SettledSentence, Transcriber
 from tests.engines import DEMO_MODEL, AsyncProxy, in_process_runners, runner_instances
 from tests.speech import RECORDINGS, error_rate, noise, silence
 
@@ -113,6 +113,38 @@ async def test_segments_arrive_before_the_file_is_read_to_its_end(tmp_path: Path
     async for _ in transcription:
         assert transcription.transcript.duration_s < 300
     assert transcription.transcript.duration_s > 600
+
+
+class HeldRecogniser(AsyncProxy):
+    """The real runner, except that all utterances but the first ``free`` wait for ``go_on``."""
+
+    def __init__(self, free: int) -> None:
+        super().__init__(runner_instances()[1])
+        self.free = free
+        self.go_on = asyncio.Event()
+
+    async def recognise(self, items: list) -> list:
+        self.free -= 1
+        if self.free < 0:
+            await self.go_on.wait()
+        return await asyncio.to_thread(self._runner.recognise, items)
+
+
+async def test_sentences_are_told_while_their_segment_goes_on() -> None:
+    recogniser = HeldRecogniser(3)
+    runners = Runners(vad=AsyncProxy(runner_instances()[0]), paraformer=recogniser)
+    transcription = transcriber(runners=runners).start(
+        Recording(AudioSource(str(RECORDINGS["dialogue"].path))), OPTIONS
+    )
+    events = aiter(transcription)
+    first = await asyncio.wait_for(anext(events), 60)
+    recogniser.go_on.set()
+    *sentences, segment = [first, *[event async for event in events]]
+    assert isinstance(segment, Segment)
+    assert len(sentences) > 5
+    assert all(isinstance(sentence, SettledSentence) for sentence in sentences)
+    assert tuple(word for sentence in sentences for word in sentence.words) == segment.words
+    assert transcription.transcript.segments == (segment,)
 
 
 async def test_a_place_in_the_queue_becomes_what_the_recording_is(tmp_path: Path) -> None:

@@ -201,6 +201,22 @@ def test_a_stream_adds_up_to_the_text(client: TestClient) -> None:
     assert (done["type"], done["text"]) == ("transcript.text.done", whole)
 
 
+@pytest.mark.parametrize("marks", ["true", "false"])
+def test_a_monologue_without_long_pauses_is_streamed_by_sentence(client: TestClient, marks: str) -> None:
+    audio = RECORDINGS["dialogue"].path.read_bytes()
+    whole = post(client, audio, enable_punctuation_prediction=marks).json()
+    response = post(client, audio, stream="true", include__="logprobs", enable_punctuation_prediction=marks)
+    *deltas, done = events(response.text)
+    texts = [event["delta"] for event in deltas]
+    assert "".join(texts) == done["text"] == whole["text"]
+    assert [entry for event in deltas for entry in event["logprobs"]] == done["logprobs"]
+    if marks == "true":
+        assert len(texts) == sum(map(whole["text"].count, "。？")) > 5
+        assert all(text[-1] in "。？" for text in texts)
+    else:
+        assert len(texts) == 1
+
+
 def test_a_streams_deltas_have_logprobs_when_asked(client: TestClient) -> None:
     delta, done = events(post(client, stream="true", include__="logprobs").text)
     assert delta["logprobs"] == done["logprobs"] != []

@@ -30,6 +30,7 @@ from service.protocols.openai.transcriptions_request import (
 from service.protocols.shared import subtitles
 from service.protocols.shared.fields import failures, field_schemas
 from service.protocols.shared.names import loaded_model
+from service.recordings.transcribe import SettledSentence
 from service.serving import serving_of
 from service.settings import Settings
 
@@ -134,18 +135,19 @@ async def create_transcription(request: Request, job: Annotated[Job[Transcriptio
 
 
 async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
-    """Yields text as segments finish; who said what comes when all voices have been heard."""
+    """Yields text as sentences settle; who said what comes when all voices have been heard."""
     logprobs = job.request.logprobs
-    segments = aiter(job.transcription)
+    told = aiter(job.transcription)
     sent = ""
-    async with aclosing(segments):
-        async for segment in segments:
-            event = bodies.delta_event(sent, segment, logprobs=logprobs)
-            sent = event.delta or sent
-            yield event
+    async with aclosing(told):
+        async for sentence in told:
+            if isinstance(sentence, SettledSentence):
+                event = bodies.delta_event(sent, sentence.words, logprobs=logprobs)
+                sent = event.delta or sent
+                yield event
     if job.request.response_format == "diarized_json":
-        for told in bodies.diarized_segments(job.transcription.transcript):
-            yield told
+        for segment in bodies.diarized_segments(job.transcription.transcript):
+            yield segment
     yield bodies.done_event(_with_warnings(job.transcription.transcript, job.request), logprobs=logprobs)
 
 

@@ -112,7 +112,7 @@ class TranscriptionForm(ClientValues):
         max_length=_MOST_SPEAKERS,
         description="How each of them sounds: data URLs of 2 to 10 s of audio, as many as names.",
     )
-    stream: Flag = Field(default=False, description="Server-sent events: text as segments finish.")
+    stream: Flag = Field(default=False, description="Server-sent events: text as sentences settle.")
     enable_speaker_diarization: Flag = Field(
         default=True,
         description="Tell speakers apart, in the formats that say who speaks: `verbose_json`, `diarized_json`, "
@@ -189,7 +189,7 @@ class TranscriptionRequest:
         response_format: What the answer looks like.
         granularities: What ``verbose_json`` gives times of.
         logprobs: Whether the answer has the words' log probabilities.
-        stream: Whether text is sent as segments finish.
+        stream: Whether text is sent as sentences settle.
         warnings: What of the form has no effect, for people.
     """
 

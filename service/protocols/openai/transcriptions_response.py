@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from service.domain import Segment, Speaker, Transcript, Word, join_texts
+from service.domain import Segment, Speaker, Transcript, Word, join_texts, join_words
 from service.errors import ServiceError, UndecodableAudio
 
 Granularity = Literal["word", "segment"]
@@ -119,7 +119,7 @@ class DiarizedTranscriptionBody(BaseModel):
 
 
 class TextDeltaEvent(BaseModel):
-    """Tells the text that a finished segment adds to what was sent before."""
+    """Tells the text that a settled sentence adds to what was sent before."""
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     delta: str
@@ -213,15 +213,15 @@ def _letters(number: int) -> str:
     return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
 
 
-def delta_event(sent: str, segment: Segment, *, logprobs: bool = False) -> TextDeltaEvent:
-    """Renders the next segment; the deltas joined without anything between are ``Transcript.text``.
+def delta_event(sent: str, words: Sequence[Word], *, logprobs: bool = False) -> TextDeltaEvent:
+    """Renders the words of the next sentence; the deltas joined without anything between are ``Transcript.text``.
 
     ``sent`` is the text of all deltas so far: whether a space comes first depends on how it ends.
     """
     before = sent[-1:]
     return TextDeltaEvent(
-        delta=join_texts([before, segment.text])[len(before) :],
-        logprobs=word_logprobs(segment.words) if logprobs else None,
+        delta=join_texts([before, join_words(words)])[len(before) :],
+        logprobs=word_logprobs(words) if logprobs else None,
     )
 
 

@@ -161,10 +161,11 @@ def test_warnings_are_there_only_when_there_are_any() -> None:
 
 def test_deltas_joined_are_the_final_text() -> None:
     pieces = ["你好。", "Good morning.", "How are you?", "", "我很好", "OK", "305元", "3.5", "，对吗？", " x ", ""]
-    spoken = Transcript(99.0, "zh", "m", tuple(Segment(n, n, n + 1, text) for n, text in enumerate(pieces)))
+    segments = (Segment(n, n, n + 1, text, (Word(text, n, n + 1),)) for n, text in enumerate(pieces))
+    spoken = Transcript(99.0, "zh", "m", tuple(segments))
     received = ""
     for segment in spoken.segments:
-        event = sent(delta_event(received, segment))
+        event = sent(delta_event(received, segment.words))
         TranscriptionTextDeltaEvent.model_validate(event, strict=True)
         assert list(event) == ["type", "delta"]
         received += event["delta"]
@@ -176,7 +177,7 @@ def test_deltas_joined_are_the_final_text() -> None:
 
 
 def test_streamed_logprobs_come_with_their_delta_and_again_at_the_end() -> None:
-    deltas = [sent(delta_event("", segment, logprobs=True)) for segment in BOTH.segments]
+    deltas = [sent(delta_event("", segment.words, logprobs=True)) for segment in BOTH.segments]
     done = sent(done_event(BOTH, logprobs=True))
     for event in deltas:
         TranscriptionTextDeltaEvent.model_validate(event, strict=True)
