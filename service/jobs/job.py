@@ -21,7 +21,7 @@ from service.domain import (
     Segment,
     Transcript,
 )
-from service.errors import ModelNotFound, ServiceError
+from service.errors import ServiceError
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 FINISHED: tuple[Status, ...] = ("completed", "failed", "cancelled")
@@ -89,21 +89,18 @@ class JobRequest:
 
     @classmethod
     def from_json(cls, text: str) -> JobRequest:
-        """Reads what ``to_json`` wrote.
-
-        Raises:
-            ModelNotFound: its model is no longer in the catalog.
-        """
+        """Reads what ``to_json`` wrote."""
         read = json.loads(text)
         options = read.pop("options")
         name = options.pop("model")
-        if name not in catalog.models():
-            raise ModelNotFound(f"The job's model {name} is not here any more.")
+        models = catalog.models()
+        # A model that has left the catalog is not run any more, but what it has recognised is shown.
+        model = models[name] if name in models else next(iter(models.values())).model_copy(update={"id": name})
         hotwords = tuple(Hotword(**hotword) for hotword in options.pop("hotwords"))
         diarization = _diarization_from_json(options.pop("diarization"))
         raw = read.pop("raw")
         return cls(
-            RecognitionOptions(catalog.models()[name], hotwords=hotwords, diarization=diarization, **options),
+            RecognitionOptions(model, hotwords=hotwords, diarization=diarization, **options),
             raw=RawPcm(**raw) if raw else None,
             warnings=tuple(read.pop("warnings")),
             **read,

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from service import observability
 from service.audio.recording import Recording
 from service.domain import AudioSource, Segment, Transcript
-from service.errors import InvalidRequest, NotFound, NotReady, QueueFull, RecognitionFailed, ServiceError
+from service.errors import InvalidRequest, ModelNotFound, NotFound, NotReady, QueueFull, RecognitionFailed, ServiceError
 from service.failures import failure_of
 from service.intake.fetch import fetch_audio, post
 from service.jobs.checkpoint import Checkpoint
@@ -455,6 +455,9 @@ class Jobs:
 
     async def _transcribe(self, claim: Claim, run: str) -> None:
         job = claim.job
+        model = job.request.options.model.id
+        if model not in self._settings.enabled_models:
+            raise ModelNotFound(f"{model} is not loaded any more.")
         if not job.audio_bytes:
             await self._fetch(job, run)
         local = self._storage.local(job.id)
