@@ -70,9 +70,13 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
     async with _session(None, allow_private=allow_private) as session:
         with _told_as_refused():
             posting = session.post(_checked_url(url), data=body, headers=headers, allow_redirects=False)
-            async with posting as response:
-                if not 200 <= response.status < 300:
-                    raise _refused(f"answered with HTTP status {response.status}")
+            try:
+                response = await asyncio.wait_for(posting, READ_TIMEOUT_S)
+            except asyncio.TimeoutError as error:
+                raise _refused("did not answer in time") from error
+            response.release()
+            if not 200 <= response.status < 300:
+                raise _refused(f"answered with HTTP status {response.status}")
 
 
 def _session(resolver: AbstractResolver | None, *, allow_private: bool) -> aiohttp.ClientSession:
