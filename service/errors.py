@@ -17,7 +17,8 @@
     ├── QueueFull                429 queue_full
     ├── RecognitionFailed        500 recognition_failed
     ├── NotReady                 503 not_ready
-    └── SentenceLost             503 session_lost
+    ├── SentenceLost             503 session_lost
+    └── StorageFull              507 storage_full
 
 A protocol renders them in its own envelope. A message says what was wrong and what would be right; it is shown to
 the client, so it holds no secrets, paths or tracebacks.
@@ -163,6 +164,13 @@ class SentenceLost(ServiceError):
 
     status = 503
     code = "session_lost"  # clients know it by this name
+
+
+class StorageFull(ServiceError):
+    """There is no room on disk for another recording."""
+
+    status = 507
+    code = "storage_full"
 
 
 class RecognitionFailed(ServiceError):

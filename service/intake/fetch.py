@@ -10,20 +10,24 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from service.errors import AddressRefused, AudioTooLarge
+from service.intake import disk
 
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0  # the longest silence, not the whole body
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 1 << 18
+# Of their own: a name server that does not answer holds one up for as long as the system asks it again.
+_RESOLVERS = ThreadPoolExecutor(32, thread_name_prefix="resolve")
 
 # Public by their number (to some Python versions), yet they lead inside: Azure's host agent, protocol
 # assignments (Oracle's metadata), and the old tunnels from IPv6 to IPv4.
@@ -79,6 +83,45 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
                 raise _refused(f"answered with HTTP status {response.status}")
 
 
+class SystemResolver(AbstractResolver):
+    """Asks the system for addresses, in threads that hold up nothing but other fetches."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Returns the addresses of a name.
+
+        Raises:
+            OSError: there is none, or no answer in time.
+        """
+        asking = asyncio.get_running_loop().run_in_executor(_RESOLVERS, _addresses, host, port, family)
+        try:
+            return await asyncio.wait_for(asking, CONNECT_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise OSError(f"no answer of a name server in {CONNECT_TIMEOUT_S:g} s") from None
+
+    async def close(self) -> None:
+        """Has nothing to close."""
+
+
+def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return [
+        # by getnameinfo, for the scope of a link-local address
+        ResolveResult(
+            hostname=host,
+            host=socket.getnameinfo(endpoint, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0],
+            port=port,
+            family=found,
+            proto=protocol,
+            flags=numeric,
+        )
+        for found, _, protocol, _, endpoint in socket.getaddrinfo(
+            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+        )
+    ]
+
+
 def _session(resolver: AbstractResolver | None, *, allow_private: bool) -> aiohttp.ClientSession:
     """Makes a session that judges each address as its socket is made."""
 
@@ -89,7 +132,7 @@ def _session(resolver: AbstractResolver | None, *, allow_private: bool) -> aioht
         return socket.socket(family=family, type=kind, proto=protocol)
 
     connector = aiohttp.TCPConnector(
-        resolver=resolver or aiohttp.ThreadedResolver(),
+        resolver=resolver or SystemResolver(),
         use_dns_cache=False,
         happy_eyeballs_delay=None,
         socket_factory=guarded_socket,
@@ -162,7 +205,7 @@ async def _save(response: aiohttp.ClientResponse, into: IO[bytes], max_bytes: in
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        await asyncio.to_thread(into.write, chunk)
+        await disk.write(into, chunk)
     return size
 
 

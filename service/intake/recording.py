@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ from starlette.requests import HTTPConnection, Request
 
 from service.audio.recording import Recording
 from service.domain import AudioSource, RawPcm, RecognitionOptions
+from service.intake import disk
 from service.intake.disconnect import unless_disconnected
 from service.intake.fetch import fetch_audio
-from service.intake.uploads import temporary_audio_file
 from service.recordings.transcribe import Transcription
 from service.serving import counted, serving_of
 from service.settings import Settings
@@ -76,13 +75,14 @@ async def admitted(
     Raises:
         NotReady: models are still loading.
         QueueFull: too much audio is waiting already.
+        StorageFull: the disk has no room for it.
         ServiceError: what ``receive`` raises; UndecodableAudio for what is no audio.
     """
     serving = serving_of(connection)
     with counted(protocol):
         await serving.check_ready()
         serving.admission.check()
-        with temporary_audio_file() as file:
+        with disk.temporary_audio_file() as file:
             wanted, source = await receive(connection, serving.settings, file)
             recording = Recording(source)
             try:
@@ -131,4 +131,4 @@ async def fetch_recording(address: str, file: IO[bytes], request: Request, setti
             timeout_s=settings.audio_url_timeout_sec,
         ),
     )
-    await asyncio.to_thread(file.flush)
+    await disk.in_thread(file.flush)

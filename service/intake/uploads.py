@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 from urllib.parse import parse_qsl
@@ -16,6 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from service.errors import AudioTooLarge, InvalidRequest, UploadStalled
+from service.intake import disk
 
 # What a form may weigh beyond its file: fields, boundaries, headers. Fields without a limit of their own are held in
 # memory, and may weigh as much together.
@@ -23,7 +22,6 @@ FORM_OVERHEAD_BYTES = 2**20
 MAX_FIELD_BYTES = 64 * 2**10
 MAX_FIELDS = 1100  # each hotword of `keywords[]` is one
 MAX_PREAMBLE_BYTES = 2**13
-# Writing happens in a thread, in pieces large enough that the hand-over doesn't show.
 _WRITE_BYTES = 2**20
 _MOST_IDLE_S = 60.0
 
@@ -56,13 +54,6 @@ class Form:
     fields: Fields = field(default_factory=dict)
     file_name: str | None = None
     file_bytes: int = 0
-
-
-@contextmanager
-def temporary_audio_file() -> Iterator[IO[bytes]]:
-    """Makes a file on disk that only this user can read and that is gone afterwards, whatever happens."""
-    with tempfile.NamedTemporaryFile(prefix="asr-audio-") as file:
-        yield file
 
 
 async def receive_form(
@@ -100,10 +91,10 @@ async def receive_form(
         except FormParserError as error:
             raise InvalidRequest(f"The form can't be read: {error}") from error
         if len(parts.unwritten) >= _WRITE_BYTES:
-            await asyncio.to_thread(into.write, parts.take_unwritten())
+            await disk.write(into, parts.take_unwritten())
     if not parts.complete:
         raise InvalidRequest("The form ends before its closing boundary: the upload was cut off.")
-    await asyncio.to_thread(_write_rest, into, parts.take_unwritten())
+    await disk.write(into, parts.take_unwritten(), is_last=True)
     return Form(parts.fields, parts.file_name, parts.file_bytes)
 
 
@@ -124,9 +115,9 @@ async def receive_body(request: Request, into: IO[bytes], *, max_bytes: int) -> 
             raise _too_large(max_bytes)
         unwritten += chunk
         if len(unwritten) >= _WRITE_BYTES:
-            await asyncio.to_thread(into.write, unwritten)
+            await disk.write(into, unwritten)
             unwritten = bytearray()
-    await asyncio.to_thread(_write_rest, into, unwritten)
+    await disk.write(into, unwritten, is_last=True)
     return body_bytes
 
 
@@ -175,11 +166,6 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         except asyncio.TimeoutError:
             raise UploadStalled(f"Nothing of the upload has come for {_MOST_IDLE_S:g} s.") from None
         yield chunk
-
-
-def _write_rest(into: IO[bytes], data: bytearray) -> None:
-    into.write(data)
-    into.flush()
 
 
 def _too_large(max_bytes: int, param: str | None = None) -> AudioTooLarge:

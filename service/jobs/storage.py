@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,17 +15,11 @@ from typing import IO, Any
 
 import fsspec
 
-from service.errors import ServiceError
+from service.errors import StorageFull
+from service.intake.disk import full_disk_told, temporary_audio_file
 
 # What must stay free on the disk that uploads and the database share.
 _SPARE_BYTES = 256 << 20
-
-
-class StorageFull(ServiceError):
-    """There is no room for another recording."""
-
-    status = 507
-    code = "storage_full"
 
 
 class Storage:
@@ -49,7 +42,7 @@ class Storage:
     @contextmanager
     def arriving(self) -> Iterator[IO[bytes]]:
         """Makes a file for a recording that is still coming; it is gone afterwards, unless it was kept."""
-        with tempfile.NamedTemporaryFile(prefix="asr-audio-", dir=self._incoming) as file:
+        with temporary_audio_file(self._incoming) as file:
             yield file
 
     def check_room(self, size: int, used: int, most: int) -> None:
@@ -69,20 +62,19 @@ class Storage:
         Raises:
             StorageFull: it has no room.
         """
-        file.flush()
-        size = os.fstat(file.fileno()).st_size
-        try:
-            if self._is_local:
-                os.fsync(file.fileno())
-                _link_or_copy(file.name, self._path(job_id))
-                _sync_directory(self._root)
-            else:
-                self._fs.put_file(file.name, self._path(job_id))
-        except OSError as error:
-            self.forget(job_id)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull("There is no room on the disk for another recording.") from error
-            raise
+        with full_disk_told():
+            file.flush()
+            size = os.fstat(file.fileno()).st_size
+            try:
+                if self._is_local:
+                    os.fsync(file.fileno())
+                    _link_or_copy(file.name, self._path(job_id))
+                    _sync_directory(self._root)
+                else:
+                    self._fs.put_file(file.name, self._path(job_id))
+            except OSError:
+                self.forget(job_id)
+                raise
         return size
 
     @contextmanager

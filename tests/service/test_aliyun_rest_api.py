@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from service.protocols.aliyun.rest_response import FailureBody, RecognitionBody
 from service.recordings.transcribe import Transcription
 from tests.audio_files import Encoding, encode
+from tests.full_disk import fill
 from tests.service.conftest import Serve
 from tests.speech import FOLDER, RECORDINGS, silence
 
@@ -261,6 +262,13 @@ def test_what_is_not_audio_is_never_recognised(client: TestClient, audio: bytes)
 )
 def test_a_wrong_parameter_has_the_code_for_one(client: TestClient, query: dict[str, Any]) -> None:
     assert_failure(post(client, **query), 400, 40000003)
+
+
+def test_a_full_disk_is_told_as_such(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(monkeypatch)
+    response = post(client)
+    assert_failure(response, 507, 50000000)
+    assert int(response.headers["retry-after"]) > 0
 
 
 def test_every_route_but_health_needs_the_key_before_the_body(serve: Serve) -> None:

@@ -17,6 +17,7 @@ from service.errors import RecognitionFailed
 from service.inference import Runners
 from service.protocols.funasr import live as funasr_ws
 from tests.audio_files import wav16
+from tests.full_disk import fill
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, Pcm, characters, error_rate, silence
 
@@ -378,6 +379,15 @@ def test_too_large_a_file_is_refused_as_it_comes(serve: Serve) -> None:
         socket.send_json(first(mode="offline"))
         send(socket, WEATHER.pcm)
         assert_ended_by(socket, 1008, "larger")
+
+
+def test_a_full_disk_is_told_as_such(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(monkeypatch)
+    with client.websocket_connect(PATH) as socket:
+        socket.send_json(first(mode="offline"))
+        send(socket, WEATHER.pcm)
+        socket.send_json(END)
+        assert_ended_by(socket, 1013, "no room")
 
 
 def test_no_text_is_logged(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

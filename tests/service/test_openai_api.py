@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from service.protocols.openai.transcriptions_response import ErrorBody, TranscriptionBody, VerboseTranscriptionBody
 from tests.audio_files import Encoding, encode, two_tracks
+from tests.full_disk import fill
 from tests.hostile_audio import constant_frames, distant_packets, endless_index
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, error_rate, noise, silence
@@ -356,6 +357,16 @@ def test_audio_can_be_fetched(serve: Serve, address: str) -> None:
     # What browsers send where no file was chosen.
     form = {"file": ("", b""), "audio_address": (None, f"{address}/weather.flac")}
     assert client.post(TRANSCRIPTIONS, files=form).json()["text"] == WEATHER.text
+
+
+def test_a_full_disk_is_told_as_such_however_the_audio_comes(
+    serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(monkeypatch)
+    client = serve(allow_private_audio_urls=True)
+    for response in (post(client), fetch(client, f"{address}/weather.flac")):
+        assert_failure(response, 507, "storage_full")
+        assert int(response.headers["retry-after"]) > 0
 
 
 def test_an_address_within_is_refused(client: TestClient, address: str) -> None:

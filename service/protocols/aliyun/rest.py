@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from runners import catalog
 from service.domain import AudioSource
 from service.errors import InvalidRequest, ServiceError
+from service.intake import disk
 from service.intake.disconnect import unless_disconnected
 from service.intake.recording import Job, admitted, audio_source, fetch_recording
 from service.intake.uploads import receive_body, refuse_body
@@ -86,7 +87,7 @@ async def receive_audio(
         raise InvalidRequest("The body must be the audio itself, not a form (with curl: --data-binary @FILE).")
     elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
         raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
-    return await asyncio.to_thread(audio_source, file.name, wanted.raw, wanted.audio_track)
+    return await disk.in_thread(lambda: audio_source(file.name, wanted.raw, wanted.audio_track))
 
 
 @router.post(
@@ -95,7 +96,7 @@ async def receive_audio(
     response_model=bodies.RecognitionBody,
     responses={
         200: {"headers": DOCUMENTED_TASK_ID},
-        **failures(bodies.FailureBody, 400, 404, 408, 413, 415, 429, 500, 503),
+        **failures(bodies.FailureBody, 400, 404, 408, 413, 415, 429, 500, 503, 507),
     },
     openapi_extra={"parameters": query_parameters(RecognitionQuery), "requestBody": REQUEST_BODY},
 )

@@ -18,7 +18,6 @@ FunASR's own servers answer an offline recording once, at its end, and their cli
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -28,6 +27,7 @@ from starlette.websockets import WebSocket
 from service.audio.stream import AudioStream
 from service.domain import AudioSource, RecognitionOptions
 from service.errors import AudioTooLarge, ServiceError
+from service.intake import disk
 from service.intake.recording import admitted, audio_source
 from service.live.events import PartialChanged, SentenceBegan, SentenceEnded
 from service.protocols.funasr.live_request import Closing, Opening, read_message
@@ -155,12 +155,11 @@ class _Conversation:
                 raise AudioTooLarge(f"The audio is larger than the limit of {settings.max_audio_size / 2**20:g} MB.")
             unwritten += message
             if len(unwritten) >= _WRITE_BYTES:
-                await asyncio.to_thread(file.write, unwritten)
+                await disk.write(file, unwritten)
                 unwritten = bytearray()
         if not size and self._opening.raw:
             unwritten += b"\0\0"  # nothing is silence, not a broken file
-        file.write(unwritten)
-        file.flush()
+        await disk.write(file, unwritten, is_last=True)
         recording = _Recording(self._opening.recognition(settings.enabled_models))
         return recording, audio_source(file.name, self._opening.raw)
 

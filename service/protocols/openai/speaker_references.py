@@ -9,7 +9,7 @@ import numpy as np
 from service.audio.recording import Recording
 from service.domain import SAMPLE_RATE_HZ, AudioSource, KnownSpeaker, Pcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
-from service.intake.uploads import temporary_audio_file
+from service.intake import disk
 from service.protocols.shared.values import decode_base64
 
 _SHORTEST_S, _LONGEST_S = 2.0, 10.0
@@ -33,9 +33,8 @@ async def _decoded(name: str, url: str) -> Pcm:
         data = decode_base64(content)
     except ValueError:
         raise _wrong(name, "is not valid base64") from None
-    with temporary_audio_file() as file:
-        file.write(data)
-        file.flush()
+    with disk.temporary_audio_file() as file:
+        await disk.write(file, data, is_last=True)
         try:
             blocks = Recording(AudioSource(file.name)).blocks(_LONGEST_S + _TOLERANCE_S)
             pcm = np.concatenate([block async for block in blocks])

@@ -120,7 +120,7 @@ _TRANSCRIPTION_FORMATS = {
     response_model=bodies.VerboseTranscriptionBody | bodies.DiarizedTranscriptionBody | bodies.TranscriptionBody,
     responses={
         200: {"content": _TRANSCRIPTION_FORMATS, "description": "The transcript, in `response_format`."},
-        **failures(bodies.ErrorBody, 400, 404, 408, 413, 429, 500, 503),
+        **failures(bodies.ErrorBody, 400, 404, 408, 413, 429, 500, 503, 507),
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}},
 )

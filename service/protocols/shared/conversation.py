@@ -23,6 +23,7 @@ from service.errors import (
     QueueFull,
     ServiceError,
     SlowReader,
+    StorageFull,
 )
 from service.failures import failure_of
 from service.live.events import Event, SentenceEnded, SessionFailed, moved
@@ -126,7 +127,7 @@ async def report_failures(connection: Connection, render: Callable[[ServiceError
 
 
 def _close_code(failure: ServiceError) -> int:
-    if isinstance(failure, (NotReady, QueueFull)):
+    if isinstance(failure, (NotReady, QueueFull, StorageFull)):
         return TRY_AGAIN_LATER
     return POLICY_VIOLATION if failure.status < 500 else INTERNAL_ERROR
 

@@ -7,8 +7,10 @@ import gzip
 import io
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from aiohttp import web
@@ -16,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import RawTestServer
 
 from service.errors import AddressRefused, AudioTooLarge
-from service.intake import fetch
+from service.intake import disk, fetch
 from service.intake.fetch import fetch_audio, is_public
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -362,6 +364,54 @@ def test_the_host_header_is_the_name_asked_for() -> None:
 
     url = "http://audio.example.com:{port}/"
     assert fetch_from(handler, url, resolver=Resolver("127.0.0.1")) == b"audio.example.com"
+
+
+@pytest.fixture
+def given_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Names below silent.example.com are asked for in vain, until this is set."""
+    asked, given_up = socket.getaddrinfo, threading.Event()
+
+    def ask(host: str, *args: Any, **options: Any) -> Any:
+        if host.endswith("silent.example.com"):
+            given_up.wait()
+            raise socket.gaierror("no answer")
+        return asked(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    yield given_up
+    given_up.set()
+
+
+@pytest.mark.usefixtures("given_up")
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 0.1)
+    assert "can't be reached" in fetch_refused("http://a.silent.example.com/a.wav")
+
+
+def test_a_name_server_that_does_not_answer_holds_up_nothing_but_its_fetch(
+    tmp_path: Path, given_up: threading.Event
+) -> None:
+    async def run() -> None:
+        server = RawTestServer(audio)
+        await server.start_server()
+        waiting = [asyncio.create_task(get(f"http://{i}.silent.example.com/", io.BytesIO())) for i in range(16)]
+        await asyncio.sleep(0)
+        try:
+            with disk.temporary_audio_file(tmp_path) as file:
+                await asyncio.wait_for(get(f"http://localhost:{server.port}/", file), 5)
+                assert await asyncio.wait_for(asyncio.to_thread(str, 1), 5) == "1"
+            assert not any(task.done() for task in waiting)
+        finally:
+            given_up.set()
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            await server.close()
+
+    async def get(url: str, into: IO[bytes]) -> int:
+        return await fetch_audio(url, into, max_bytes=10_000_000, allow_private=True, timeout_s=20)
+
+    asyncio.run(run())
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:

@@ -1,17 +1,14 @@
 """Forms as they arrive in pieces: what is kept, where, and what is refused how early."""
 
 import asyncio
-import contextlib
 import io
-import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, ServiceError, UploadStalled
+from service.errors import AudioTooLarge, InvalidRequest, ModelNotFound, UploadStalled
 from service.intake import uploads
 from service.intake.uploads import (
     FORM_OVERHEAD_BYTES,
@@ -23,7 +20,6 @@ from service.intake.uploads import (
     receive_body,
     receive_form,
     refuse_body,
-    temporary_audio_file,
 )
 
 LIMIT = 1000
@@ -275,17 +271,6 @@ def test_a_body_where_none_belongs_is_refused_at_its_first_byte() -> None:
     with pytest.raises(InvalidRequest):
         asyncio.run(refuse_body(announced.request, "no"))
     assert announced.taken == 0
-
-
-def test_the_file_on_disk_is_private_and_goes_away() -> None:
-    with temporary_audio_file() as file:
-        path = Path(file.name)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not path.exists()
-    with contextlib.suppress(ServiceError), temporary_audio_file() as file:
-        path = Path(file.name)
-        raise ServiceError("failed")
-    assert not path.exists()
 
 
 def test_an_upload_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
