@@ -95,6 +95,7 @@ _IN_CHINESE = {
     "api_key": "客户端可以使用的密钥，用逗号分隔；留空则不需要密钥。",
     "max_audio_size": "最大的音频文件：MB 数，或带单位的数（`500KB`、`2GB`）。",
     "max_audio_duration_sec": "最长的录音，以及一个实时会话中最长的音频（秒）。",
+    "max_uploads": "同时接收的录音数（上传的和下载的）；超过时新请求得到 429。",
     "max_segment_sec": "转写结果中一段的最大时长（秒）。",
     "max_queue_audio_sec": "等待或处理中的音频总秒数上限；超过后请求得到 429 和 Retry-After。",
     "allow_private_audio_urls": "允许 `audio_address` 访问回环、内网和链路本地地址。",

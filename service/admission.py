@@ -1,4 +1,4 @@
-"""Limits how much audio may wait or be in work, in seconds, so that a full service says so at once."""
+"""Limits what is under way at a time, so that a full service says so at once: audio in the queue, sessions, uploads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_AUDIO_S = 1.0
 _RATE_HALF_LIFE_S = 60.0
 _UNKNOWN_RATE = 10.0
 _MOST_RETRY_AFTER_S = 600
-_LIVE_RETRY_AFTER_S = 10
+_BOUND_RETRY_AFTER_S = 10
 
 
 class Place:
@@ -132,15 +132,39 @@ class AdmissionQueue:
         self._counted_at = now
 
 
-class LiveSessions:
-    """Counts the live sessions.
+class Bound:
+    """Bounds how many of something there are at a time.
 
     There is one per process; it is not thread-safe (one event loop).
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, what: str) -> None:
+        """``what``: their name, in the plural."""
         self._most = most
+        self._what = what
         self._count = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Holds a place until the block ends.
+
+        Raises:
+            QueueFull: there is none.
+        """
+        if self._count >= self._most:
+            raise QueueFull(f"There are {self._most} {self._what} already.", retry_after_s=_BOUND_RETRY_AFTER_S)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
+class LiveSessions:
+    """Bounds the live sessions, and shows how many there are of each protocol."""
+
+    def __init__(self, most: int) -> None:
+        self._bound = Bound(most, "live sessions")
 
     @contextmanager
     def admit(self, protocol: str) -> Iterator[None]:
@@ -149,13 +173,6 @@ class LiveSessions:
         Raises:
             QueueFull: there is none.
         """
-        if self._count >= self._most:
-            raise QueueFull(f"There are {self._most} live sessions already.", retry_after_s=_LIVE_RETRY_AFTER_S)
-        self._count += 1
         gauge = observability.live_sessions.labels(protocol)
-        gauge.inc()
-        try:
+        with self._bound.admit(), gauge.track_inprogress():
             yield
-        finally:
-            self._count -= 1
-            gauge.dec()

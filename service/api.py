@@ -62,9 +62,9 @@ class _App(Starlette):
 
 
 app = _App()
-# BentoML has no option for it, and uvicorn reads it before the app is asked for anything; by its name, which runners'
-# processes needn't load.
-uvicorn.config.WS_PROTOCOLS["auto"] = "service.websocket:LiveWebSocketProtocol"
+# BentoML has no option for them, and uvicorn reads them before the app is asked for anything.
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.server:HttpProtocol"
+uvicorn.config.WS_PROTOCOLS["auto"] = "service.server:LiveWebSocketProtocol"
 
 
 # One process: admission control counts in it. It computes little; the runners do.

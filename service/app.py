@@ -57,7 +57,13 @@ def create_app(serving: Serving) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _leave_to_edge)
     rules = [_OTHERS, *(rules for protocol in PROTOCOLS for rules in protocol.rules)]
     settings = serving.settings
-    app.add_middleware(Edge, keys=settings.api_key, rules=rules, access_key=settings.aliyun_access_key)
+    app.add_middleware(
+        Edge,
+        keys=settings.api_key,
+        rules=rules,
+        websockets=serving.websockets,
+        access_key=settings.aliyun_access_key,
+    )
     app.add_middleware(UsualPaths)  # around the edge, which checks keys by the path
     return app
 

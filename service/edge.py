@@ -1,7 +1,7 @@
 """Gives requests their ids, checks API keys and tells every failure in its API's envelope: the HTTP edge.
 
-Streaming responses are left alone. WebSockets get an id too, and are refused here before they are accepted; what fails
-later is their protocol's to tell.
+Streaming responses are left alone. WebSockets get an id too, are counted, and are refused here before they are
+accepted; what fails later is their protocol's to tell.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.admission import Bound
 from service.auth import AccessKey, check_key, identity
 from service.errors import InvalidKey, ServiceError
 from service.failures import failure_of
@@ -60,6 +61,7 @@ class Edge:
         app: ASGIApp,
         keys: Sequence[SecretStr],
         rules: Sequence[PathRules],
+        websockets: Bound,
         access_key: AccessKey | None = None,
     ) -> None:
         """Takes ``rules`` in any order; for HTTP and for WebSockets one of them has the prefix ""."""
@@ -67,6 +69,7 @@ class Edge:
         self._keys = keys
         self._access_key = access_key
         self._rules = sorted(rules, key=lambda rule: -len(rule.prefix))
+        self._websockets = websockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request or a WebSocket; anything else, such as the app's lifespan, goes straight to the app."""
@@ -96,7 +99,8 @@ class Edge:
 
         try:
             self._check_key(scope, rules)
-            await self._app(scope, receive, noting_acceptance)
+            with self._websockets.admit():
+                await self._app(scope, receive, noting_acceptance)
         except Exception as error:
             if accepted:
                 raise

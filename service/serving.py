@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 
 from runners import catalog
 from service import observability
-from service.admission import AdmissionQueue, LiveSessions
+from service.admission import AdmissionQueue, Bound, LiveSessions
 from service.auth import Nonces
 from service.errors import NotFound, NotReady, ServiceError
 from service.inference import Runners
@@ -30,16 +30,21 @@ class Serving:
     Attributes:
         settings: Of this process.
         admission: The queue of recordings.
+        uploads: The places of recordings that are being received, sent by clients or fetched.
         live_sessions: The places of live sessions.
         nonces: Of the signed calls that were let in.
+        websockets: The places of WebSockets, those without a session among them.
         started_at: When the process started, in seconds of the epoch.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.admission = AdmissionQueue(settings.max_queue_audio_sec)
+        self.uploads = Bound(settings.max_uploads, "recordings on their way")
         self.live_sessions = LiveSessions(settings.max_live_sessions)
         self.nonces = Nonces()
+        # As many again may rest: clients connect before they speak, and stay for the next recording.
+        self.websockets = Bound(2 * settings.max_live_sessions, "WebSockets")
         self.started_at = int(time.time())
         self._runners: Runners | None = None
         self._jobs: Jobs | None = None

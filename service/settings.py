@@ -33,6 +33,11 @@ class Settings(RunnerSettings):
     max_audio_duration_sec: float = Field(
         default=24 * 3600, gt=0, description="Longest recording, and longest audio of a live session, in seconds."
     )
+    max_uploads: int = Field(
+        default=256,
+        gt=0,
+        description="Recordings received at a time, sent or fetched; past it requests get 429.",
+    )
     max_segment_sec: float = Field(default=90, ge=5, le=600, description="Longest segment of a transcript, in seconds.")
     max_queue_audio_sec: float = Field(
         default=4 * 3600,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
@@ -42,10 +42,12 @@ class Job(Generic[WantedT]):
     Attributes:
         request: What was asked.
         transcriptions: One for each channel that is transcribed on its own; they take turns.
+        release: Gives its audio file and its place back: all of it is recognised, however long its answer is read.
     """
 
     request: WantedT
     transcriptions: tuple[Transcription, ...]
+    release: Callable[[], Awaitable[None]]
 
     @property
     def transcription(self) -> Transcription:
@@ -74,7 +76,7 @@ async def admitted(
 
     Raises:
         NotReady: models are still loading.
-        QueueFull: too much audio is waiting already.
+        QueueFull: too much audio is waiting already, or too many recordings are on their way.
         StorageFull: the disk has no room for it.
         ServiceError: what ``receive`` raises; UndecodableAudio for what is no audio.
     """
@@ -82,21 +84,24 @@ async def admitted(
     with counted(protocol):
         await serving.check_ready()
         serving.admission.check()
-        with disk.temporary_audio_file() as file:
-            wanted, source = await receive(connection, serving.settings, file)
+        # What comes over a WebSocket is being spoken: it takes as long as a live session does.
+        is_live = connection.scope["type"] == "websocket"
+        arriving = serving.live_sessions.admit(protocol) if is_live else serving.uploads.admit()
+        async with AsyncExitStack() as held:
+            file = held.enter_context(disk.temporary_audio_file())
+            with arriving:
+                wanted, source = await receive(connection, serving.settings, file)
             recording = Recording(source)
-            try:
-                audio_s = min(await recording.estimate_s(), serving.settings.max_audio_duration_sec)
-                chosen = channels(wanted, await recording.channels())
-                recordings = [recording]
-                if tuple(chosen) != (None,):
-                    await recording.close()  # each channel opens the file in its turn
-                    recordings = [Recording(replace(source, channel=channel)) for channel in chosen]
-                with serving.admission.admit(audio_s, len(recordings)) as place:
-                    start = serving.transcriber.start
-                    yield Job(wanted, tuple([start(each, wanted.options, place) for each in recordings]))
-            finally:
-                await recording.close()
+            held.push_async_callback(recording.close)
+            audio_s = min(await recording.estimate_s(), serving.settings.max_audio_duration_sec)
+            chosen = channels(wanted, await recording.channels())
+            recordings = [recording]
+            if tuple(chosen) != (None,):
+                await recording.close()  # each channel opens the file in its turn
+                recordings = [Recording(replace(source, channel=channel)) for channel in chosen]
+            place = held.enter_context(serving.admission.admit(audio_s, len(recordings)))
+            start = serving.transcriber.start
+            yield Job(wanted, tuple([start(each, wanted.options, place) for each in recordings]), held.aclose)
 
 
 def audio_source(path: str, raw: RawPcm | None, track: int | None = None) -> AudioSource:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import prometheus_client
 import pytest
-from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from service.errors import RecognitionFailed
@@ -350,6 +350,27 @@ def test_one_session_too_many_is_refused(serve: Serve) -> None:
         send(one, WEATHER.pcm[16000:])
         one.send_json(END)
         assert shown(received(one)) == WEATHER.text
+
+
+def test_a_recording_that_is_being_spoken_counts_as_a_session(serve: Serve) -> None:
+    with serve(max_live_sessions=1) as client, client.websocket_connect(PATH) as one:
+        one.send_json(first(mode="offline"))
+        send(one, WEATHER.pcm)
+        with client.websocket_connect(PATH) as another:
+            another.send_json(first(mode="offline"))
+            assert_ended_by(another, 1013, "live sessions")
+        one.send_json(END)
+        assert shown(received(one)) == WEATHER.text
+
+
+def test_connections_that_have_not_said_a_word_are_bounded(serve: Serve) -> None:
+    with serve(max_live_sessions=1) as client:
+        with client.websocket_connect(PATH), client.websocket_connect(PATH):
+            with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(PATH):
+                pass
+            assert refused.value.status_code == 429
+        with client.websocket_connect(PATH) as socket:
+            speak(socket, WEATHER.pcm)
 
 
 @pytest.mark.parametrize("mode", ["2pass", "offline"])

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from service import edge
+from service.admission import Bound
 from service.auth import presented_key
 from service.edge import Edge, PathRules
 from service.errors import QueueFull, RecognitionFailed, ServiceError
@@ -55,7 +56,7 @@ class Client:
     ) -> int:
         raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         request = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": raw, **scope}
-        asyncio.run(Edge(app, [SecretStr("key")], rules)(request, self.receive, self.send))  # type: ignore[arg-type]
+        asyncio.run(Edge(app, [SecretStr("key")], rules, Bound(1, "WebSockets"))(request, self.receive, self.send))  # type: ignore[arg-type]
         status: int = self.sent[0]["status"]
         return status
 
@@ -71,7 +72,7 @@ class Client:
             "extensions": extensions,
             **scope,
         }
-        asyncio.run(Edge(app, [SecretStr("key")], RULES)(request, self.receive, self.send))
+        asyncio.run(Edge(app, [SecretStr("key")], RULES, Bound(1, "WebSockets"))(request, self.receive, self.send))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -301,3 +302,30 @@ def test_an_accepted_websocket_is_its_protocols_to_fail() -> None:
 
     with pytest.raises(KeyError):
         Client().open(app, KEY)
+
+
+def test_a_websocket_too_many_is_refused_before_it_is_accepted_and_one_that_ends_makes_room() -> None:
+    async def run() -> list[Message]:
+        resting, ended = asyncio.Event(), asyncio.Event()
+
+        async def rest(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            resting.set()
+            await ended.wait()
+
+        app = Edge(rest, [], RULES, Bound(1, "WebSockets"))
+        scope = {"type": "websocket", "path": "/x", "query_string": b"", "headers": []}
+        scope["extensions"] = {"websocket.http.response": {}}  # type: ignore[assignment]
+        clients = [Client(), Client(), Client()]
+        first = asyncio.create_task(app(scope, clients[0].receive, clients[0].send))
+        await resting.wait()
+        await app(scope, clients[1].receive, clients[1].send)
+        ended.set()
+        await first
+        await app(scope, clients[2].receive, clients[2].send)
+        return [client.sent[0] for client in clients]
+
+    accepted, refused, later = asyncio.run(run())
+    assert accepted["type"] == later["type"] == "websocket.accept"
+    assert (refused["type"], refused["status"]) == ("websocket.http.response.start", 429)
+    assert b"retry-after" in dict(refused["headers"])

@@ -42,7 +42,7 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     response_model=FlashBody,
     responses={
         200: {"headers": DOCUMENTED_TASK_ID},
-        **failures(FailureBody, 400, 401, 404, 408, 413, 415, 429, 500, 503),
+        **failures(FailureBody, 400, 401, 404, 408, 413, 415, 429, 500, 503, 507),
     },
     openapi_extra={"parameters": query_parameters(FlashQuery), "requestBody": REQUEST_BODY},
 )
@@ -59,7 +59,9 @@ async def recognise(request: Request, job: Annotated[Job[FlashRequest], Depends(
         warnings=wanted.warnings,
     )
     # Long recordings take a while to render.
-    return await asyncio.to_thread(lambda: response_of(flash_body(channels, task)))
+    response = await asyncio.to_thread(lambda: response_of(flash_body(channels, task)))
+    await job.release()
+    return response
 
 
 async def _transcripts(job: Job[FlashRequest]) -> list[Transcript]:

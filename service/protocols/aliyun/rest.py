@@ -112,7 +112,9 @@ async def recognise(request: Request, job: Annotated[Job[RecognitionRequest], De
     )
     told = replace(transcript, warnings=(*transcript.warnings, *job.request.warnings))
     # Long recordings take a while to render.
-    return await asyncio.to_thread(lambda: response_of(bodies.recognition_body(told, task)))
+    response = await asyncio.to_thread(lambda: response_of(bodies.recognition_body(told, task)))
+    await job.release()
+    return response
 
 
 class LoadedModel(BaseModel):

@@ -135,6 +135,7 @@ class _Conversation:
 
             async def tell() -> None:
                 transcript = await job.transcription.finish()
+                await job.release()
                 words = [word for segment in transcript.segments for word in segment.words]
                 await self._send(offline_result("offline", transcript.text, words, self._opening.wav_name))
 

@@ -82,7 +82,7 @@ async def create_job(request: Request, jobs: _Jobs, key: _Caller) -> Response:
     same job.
     """
     serving = serving_of(request)
-    with counted(LABEL), ExitStack() as files:
+    with counted(LABEL), serving.uploads.admit(), ExitStack() as files:
         await jobs.check_room(key, int(request.headers.get("content-length", 0)))
         file: IO[bytes] = files.enter_context(jobs.arriving())
 

@@ -131,6 +131,7 @@ async def create_transcription(request: Request, job: Annotated[Job[Transcriptio
     transcript = _with_warnings(await unless_disconnected(request.receive, job.transcription.finish()), job.request)
     # Long recordings take a while to render.
     content, media_type = await asyncio.to_thread(rendered, transcript, job.request)
+    await job.release()
     return Response(content, headers=warning_headers(transcript.warnings), media_type=media_type)
 
 
@@ -145,6 +146,7 @@ async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, N
                 event = bodies.delta_event(sent, sentence.words, logprobs=logprobs)
                 sent = event.delta or sent
                 yield event
+    await job.release()
     if job.request.response_format == "diarized_json":
         for segment in bodies.diarized_segments(job.transcription.transcript):
             yield segment

@@ -373,7 +373,7 @@ def given_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def ask(host: str, *args: Any, **options: Any) -> Any:
         if host.endswith("silent.example.com"):
-            given_up.wait()
+            given_up.wait(30)
             raise socket.gaierror("no answer")
         return asked(host, *args, **options)
 

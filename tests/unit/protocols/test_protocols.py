@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+from service.admission import Bound
 from service.edge import Edge
 from service.protocols import PROTOCOLS
 
@@ -25,7 +26,7 @@ def test_no_path_has_two_masters() -> None:
 
 def test_the_order_of_the_rules_means_nothing() -> None:
     def found(rules: list, kind: str, path: str) -> object:  # type: ignore[type-arg]
-        return Edge(None, [], rules)._rules_of({"type": kind, "path": path})  # type: ignore[arg-type]
+        return Edge(None, [], rules, Bound(1, ""))._rules_of({"type": kind, "path": path})  # type: ignore[arg-type]
 
     http = [rules for rules in RULES if not rules.live] + [type(RULES[0])("", RULES[0].error_response)]
     everything = http + [rules for rules in RULES if rules.live]
