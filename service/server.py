@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _STALL_S = 60.0
 # Alibaba Cloud's Python SDK sends these twice, with two different keys, and checks the answer against the first.
 _SENT_TWICE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version")
-# What a client has not read so long after the end of its conversation is dropped.
+# What a client has not read, or still sends, so long after the end of its conversation is dropped.
 _FLUSH_S = 10.0
 # What is read ahead of a conversation, so that pings among it are answered: of one, and of all together.
 _READ_AHEAD_BYTES = 16 << 20
@@ -133,6 +133,7 @@ class LiveWebSocketProtocol(WebSocketsSansIOProtocol):
     - It sends no pings: a client that is busy sending answers them too late, and clients that are gone are found by
       the time limits of the live protocols.
     - It agrees to no compression, which would let a small message become a large one.
+    - A client that sends too large a message is told so, even while it still sends.
     - A client that reads nothing can't keep the connection open after its conversation has ended, nor have it filled
       with answers to its pings.
     """
@@ -154,8 +155,8 @@ class LiveWebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
 
     def handle_ping(self) -> None:
-        """Answers a ping, unless its client does not read."""
-        if self.writable.is_set():
+        """Answers a ping, unless its client does not read, or has been told the end."""
+        if self.writable.is_set() and not self.close_sent:
             super().handle_ping()
         else:
             self.conn.data_to_send()
@@ -164,6 +165,20 @@ class LiveWebSocketProtocol(WebSocketsSansIOProtocol):
         """Takes the client's leave: what it has said before can't be answered any more."""
         self.queue.drop()
         super().handle_close(event)
+
+    def handle_parser_exception(self) -> None:
+        """Tells what is wrong with a message, and takes what is on its way: a client cut off would not read it."""
+        if self.close_sent:
+            return
+        assert self.conn.close_sent is not None
+        self.close_sent = True
+        self.queue.drop()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": self.conn.close_sent.code})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_FLUSH_S, self.transport.close)
 
     def send_receive_event_to_app(self) -> None:
         """Passes a message on; reading goes on as long as not too much waits."""

@@ -17,6 +17,7 @@ from unittest.mock import MagicMock
 import pytest
 import uvicorn
 import uvicorn.server
+import websockets.exceptions
 import websockets.sync.client
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -142,6 +143,16 @@ def test_a_giant_frame_closes_its_connection_before_it_is_read(port: int) -> Non
         assert (opcode, struct.unpack("!H", reason[:2])) == (CLOSE, (1009,))
         with pytest.raises(EOFError):
             client.receive()
+
+
+def test_who_sends_a_giant_frame_whole_is_told_why_it_is_closed(port: int) -> None:
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/", compression=None) as client:
+        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+            client.send(bytes(64 << 20))
+        with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+            client.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
 
 
 def test_text_that_is_not_utf_8_closes_its_connection(port: int) -> None:
