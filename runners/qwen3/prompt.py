@@ -17,9 +17,9 @@ TIMESTAMP = "<timestamp>"
 LONGEST_CONTEXT = 2000
 
 _CONTROL = re.compile(r"<\|[^<>|]*\|>|" + "|".join(map(re.escape, (TEXT_TAG, TIMESTAMP))))
-# More repetitions than anybody says: a decoder that runs in circles. As in qwen-asr, one of them is kept.
-_MOST_REPETITIONS = 20
-_CIRCLES = re.compile(r"(.{1,20}?)\1{%d,}" % _MOST_REPETITIONS, re.DOTALL)
+# More than anybody says without a pause: a decoder that runs in circles. As in qwen-asr, one of them is kept. Few
+# characters may come twenty times, a sentence five times; between, what counts is how much they are together.
+_MOST_REPETITIONS, _LEAST_REPETITIONS, _MOST_REPEATED_CHARACTERS = 20, 5, 240
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,18 @@ def _spoken(text: str) -> str:
 
 
 def without_circles(text: str) -> str:
-    """Reduces each stretch that stands in the text more than twenty times in a row to one."""
-    return _CIRCLES.sub(r"\1", text)
+    """Reduces what stands in the text more often in a row than anybody says it to one, however long it is.
+
+    A last one that breaks off goes with the others. Text that doesn't repeat itself costs n log n: of each length,
+    only every length-th character is looked at.
+    """
+    length = 1
+    while length * _LEAST_REPETITIONS < len(text):
+        most = min(max(_MOST_REPEATED_CHARACTERS // length, _LEAST_REPETITIONS), _MOST_REPETITIONS)
+        if re.search(r"(.)\1{%d,}" % most, text[::length], re.DOTALL):
+            circle = re.compile(r"(.{%d})\1{%d,}" % (length, most), re.DOTALL)
+            while found := circle.search(text):
+                rest = text[found.end() :]
+                text = text[: found.end(1)] + ("" if found[1].startswith(rest) else rest)
+        length += 1
+    return text

@@ -1,5 +1,7 @@
 """What Qwen3-ASR is asked, and how its answers are read."""
 
+import re
+
 import pytest
 
 from runners.qwen3.prompt import (
@@ -9,6 +11,7 @@ from runners.qwen3.prompt import (
     context_of,
     parse_answer,
     recognition_prompt,
+    without_circles,
 )
 
 
@@ -68,6 +71,50 @@ def test_answers_are_read(raw: str, language: str | None, answer: Answer) -> Non
     assert parse_answer(raw, language) == answer
 
 
-def test_a_decoder_that_runs_in_circles_is_cut_short_but_people_may_repeat_themselves() -> None:
-    assert parse_answer("是的" * 300, "Chinese").text == "是的"
-    assert parse_answer("哈" * 15, "Chinese").text == "哈" * 15
+SENTENCE = "今天下午三点我们在二号会议室讨论明年的预算和人员安排。"
+REFRAIN = "我们亲爱的祖国，从今走向繁荣富强；歌唱我们亲爱的祖国，"
+
+
+@pytest.mark.parametrize("length", [1, 2, 6, 7, 20, 21, 26, 60, 150])
+def test_a_decoder_that_runs_in_circles_of_any_length_is_cut_short(length: int) -> None:
+    unit = "".join(chr(ord("一") + 7 * i) for i in range(length))
+    for before, after in (("", ""), ("前面的话，", "后面的话。"), ("前面的话，", unit[: length // 2])):
+        left = before + unit + ("" if unit.startswith(after) else after)
+        assert parse_answer(before + unit * 30 + after, "Chinese").text == left
+
+
+def test_circles_are_found_one_after_another_and_one_within_another() -> None:
+    assert parse_answer("是的" * 300 + SENTENCE * 30 + "哈" * 40, "Chinese").text == "是的" + SENTENCE + "哈"
+    assert parse_answer((SENTENCE + "哈" * 40) * 30, "Chinese").text == SENTENCE + "哈"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "对对对对",
+        "哈" * 20,
+        "电话是8888 8888 8888 8888。",
+        "南无阿弥陀佛" * 20,
+        "no, " * 20 + "no.",
+        SENTENCE * 3,
+        f"{REFRAIN * 3}{SENTENCE}{REFRAIN * 2}",
+        "".join(f"第{n}项，通过。" for n in range(10, 99)),
+    ],
+)
+def test_what_people_repeat_stays(said: str) -> None:
+    assert parse_answer(said, "Chinese").text == said
+
+
+def test_a_long_answer_without_circles_is_looked_at_in_few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+    search = re.search
+
+    def counted(pattern: str, text: str, flags: int = 0) -> re.Match[str] | None:
+        nonlocal looked_at
+        looked_at += len(text)
+        return search(pattern, text, flags)
+
+    monkeypatch.setattr(re, "search", counted)
+    text = "".join(chr(ord("一") + i * i % 6007) for i in range(20_000))
+    assert without_circles(text) == text
+    assert looked_at < 20_000 * 15
