@@ -37,6 +37,8 @@ OPTIONAL_PARTS = frozenset({"language_model"})
 class Model(BaseModel):
     """Describes a servable model; ``window_s`` is the longest stretch that is recognised in one piece.
 
+    Of prompt and hotwords a model that reads prompts is given ``context_characters`` at most.
+
     Parts that a model does without are None: then what needs them is refused or said to be missing. What else it can
     and needs says its ``family``. A model with an aligner has word times in ``aligned_languages``.
     """
@@ -53,6 +55,7 @@ class Model(BaseModel):
     other_names: tuple[str, ...] = ()
     aligned_languages: tuple[str, ...] = ()
     window_s: float
+    context_characters: int = 2_000
     demo: bool = False
     asr: Part
     vad: Part

@@ -11,6 +11,7 @@ begins the next answer (Qwen3-ASR's prefix rollback).
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
 from runners.qwen3.prompt import Answer, context_of, parse_answer
 from runners.qwen3.tokens import Tokens
-from runners.qwen3.words import alignment_units, character_times, repaired, split_words
+from runners.qwen3.words import alignment_units, character_times, split_words, true_times
+
+log = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 8 * SAMPLE_RATE_HZ
@@ -118,21 +121,30 @@ class Qwen3Engine:
         backend: Where utterances are computed; live sentences have their own, if there is one.
     """
 
-    def __init__(self, backend: Backend, aligned: Iterable[str], live_backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        aligned: Iterable[str],
+        live_backend: Backend | None = None,
+        *,
+        context_characters: int = 2_000,
+    ) -> None:
         """Takes the names of the languages that have word times as ``aligned``.
 
-        ``live_backend`` hears live sentences; None: ``backend`` does.
+        ``live_backend`` hears live sentences; None: ``backend`` does. ``context_characters`` bounds what the model
+        reads before it listens.
         """
         self.backend = backend
         self._live_backend = live_backend or backend
         self._aligned = frozenset(aligned)
+        self._context_characters = context_characters
         self._sentences: dict[str, _Sentence] = {}
 
     async def recognise(self, item: RecognitionItem) -> Recognition:
         """Recognises the words of one utterance, with their times where the language has them."""
         question = Question(
             [item.pcm],
-            context=context_of(item.prompt, item.hotwords),
+            context=self._context(item),
             language=item.language,
             most_tokens=most_tokens(len(item.pcm)),
             draft=tuple(self.backend.tokens.ids(item.draft)),
@@ -142,14 +154,21 @@ class Qwen3Engine:
         times = await self._times(item.pcm, answer) if item.word_times else None
         return _recognition(self.backend, answer, generated, times, len(item.pcm))
 
+    def _context(self, item: RecognitionItem | StreamingItem) -> str:
+        return context_of(item.prompt, item.hotwords, self._context_characters)
+
     async def _times(self, pcm: Pcm, answer: Answer) -> dict[int, tuple[float, float]] | None:
-        """Finds the times of the answer's letters; None where the language has none."""
+        """Finds the times of the answer's letters; None where the language has none, or those found can't be true."""
         if answer.language not in self._aligned:
             return None
         units = await asyncio.to_thread(alignment_units, answer.text, answer.language)
         if not units:
             return {}
-        steps = repaired(await self.backend.timestamps(pcm, units))
+        last = math.ceil(1000 * len(pcm) / SAMPLE_RATE_HZ / self.backend.timestamp_ms)
+        steps = true_times([min(step, last) for step in await self.backend.timestamps(pcm, units)])
+        if steps is None:
+            log.info("the aligner did not find the words of %.1f s of audio", len(pcm) / SAMPLE_RATE_HZ)
+            return None
         ms = [round(step * self.backend.timestamp_ms) for step in steps]
         return character_times(answer.text, units, list(zip(ms[::2], ms[1::2], strict=True)))
 
@@ -157,7 +176,7 @@ class Qwen3Engine:
         """Hears the next audio of a live sentence, and returns the sentence so far."""
         self._forget()
         if item.is_first:
-            self._sentences[item.sentence] = _Sentence(self._live_backend, item)
+            self._sentences[item.sentence] = _Sentence(self._live_backend, item, self._context(item))
         sentence = self._sentences.get(item.sentence)
         if sentence is None:
             return StreamingResult(lost=True)
@@ -193,6 +212,7 @@ class Qwen3Engine:
 class _Sentence:
     backend: Backend
     first: StreamingItem
+    context: str
     pcm: Pcm = field(default_factory=lambda: np.empty(0, np.int16))
     steps: int = 0
     answer: tuple[int, ...] = ()
@@ -206,7 +226,7 @@ class _Sentence:
         begun = self.confirmed if self.steps >= self.first.unfixed_chunks else ()
         question = Question(
             [self.pcm[at : at + WINDOW_SAMPLES] for at in range(0, max(1, len(self.pcm)), WINDOW_SAMPLES)],
-            context=context_of(self.first.prompt, self.first.hotwords),
+            context=self.context,
             language=self.first.language,
             begun=begun,
             most_tokens=most_tokens(len(self.pcm)) - len(begun),

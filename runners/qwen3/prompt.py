@@ -13,8 +13,9 @@ from dataclasses import dataclass
 TEXT_TAG = "<asr_text>"
 AUDIO_START, AUDIO_PAD, AUDIO_END = "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>"
 TIMESTAMP = "<timestamp>"
-# A context of more says nothing more, and costs attention in every step.
-LONGEST_CONTEXT = 2000
+# What is longer is no term: it may be cut.
+_LONGEST_TERM = 30
+_TERM_CUT = re.compile(r"(?<=[\s,，、;；:：.。!！?？])[^\s,，、;；:：.。!！?？]{1,%d}$" % _LONGEST_TERM)
 
 _CONTROL = re.compile(r"<\|[^<>|]*\|>|" + "|".join(map(re.escape, (TEXT_TAG, TIMESTAMP))))
 # More than anybody says without a pause: a decoder that runs in circles. As in qwen-asr, one of them is kept. Few
@@ -35,14 +36,18 @@ class Answer:
     text: str
 
 
-def context_of(prompt: str, hotwords: Mapping[str, int]) -> str:
-    """Joins the client's words about the audio and its hotwords, the heaviest first; at most 2,000 characters.
+def context_of(prompt: str, hotwords: Mapping[str, int], longest: int) -> str:
+    """Joins the client's words about the audio and its hotwords, the heaviest first.
 
-    Control tokens are taken out until none is left, so that no text can end its part of the prompt.
+    Of more than ``longest`` characters it is those before the word or term that would be cut. Control tokens are taken
+    out until none is left, so that no text can end its part of the prompt.
     """
     words = " ".join(sorted(hotwords, key=lambda word: -hotwords[word]))
     context = without_control_tokens(f"{prompt}\n{words}" if prompt and words else prompt or words)
-    return without_control_tokens(context[:LONGEST_CONTEXT])
+    if len(context) > longest:
+        # one more character tells whether a term ends there
+        context = _TERM_CUT.sub("", context[: longest + 1])[:longest].rstrip()
+    return without_control_tokens(context)
 
 
 def without_control_tokens(text: str) -> str:

@@ -47,7 +47,8 @@ class Qwen3Runner:
         make = self._vllm if self._device == "cuda" and importlib.util.find_spec("vllm") else self._transformers
         backend, live = make(model, parts["asr"], parts.get("aligner"))
         log.info("%s: loaded on %s, %s", model.id, self._device, type(backend).__name__)
-        return Qwen3Engine(backend, map(language_name, model.aligned_languages), live)
+        aligned = map(language_name, model.aligned_languages)
+        return Qwen3Engine(backend, aligned, live, context_characters=model.context_characters)
 
     def _transformers(self, _: catalog.Model, recogniser: Path, aligner: Path | None) -> tuple[Backend, Backend | None]:
         import torch

@@ -8,12 +8,16 @@ from __future__ import annotations
 import functools
 import importlib.util
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runners.kit.bare import import_bare
+
+# An aligner's steps are of 80 ms: a few short words may begin and end within one.
+_MOST_AT_AN_INSTANT = 4
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,21 @@ def repaired(times: Sequence[int]) -> list[int]:
         high = times[right] if right < len(times) else times[left]
         for i in range(left + 1, right):
             fixed[i] = round(low + (high - low) * (i - left) / (right - left))
+    return fixed
+
+
+def true_times(times: Sequence[int]) -> list[int] | None:
+    """Repairs an aligner's times, two a unit; None where they can't be true: it has not found the words in the audio.
+
+    Then most of them go back, or many units lie at one instant.
+    """
+    units = len(times) // 2
+    fixed = repaired(times)
+    moved = sum(was != now for was, now in zip(times, fixed, strict=True))
+    instants = Counter(start for start, end in zip(fixed[::2], fixed[1::2], strict=True) if start == end)
+    crowd = max(instants.values(), default=0)
+    if moved > units or crowd > max(_MOST_AT_AN_INSTANT, units // 10) or crowd == units > 1:
+        return None
     return fixed
 
 

@@ -21,7 +21,7 @@ from service.live.nearfield import NearFieldGate
 from service.live.options import NearFieldFilter, SessionOptions
 from service.live.sentence import Sentence
 from service.live.sentence_finder import Change, Opened, Proven
-from service.text.words import ignored_hotword_warnings
+from service.text.words import cut_context_warnings, ignored_hotword_warnings, untimed_warnings
 
 __all__ = ["NearFieldFilter", "Session", "SessionOptions"]
 
@@ -60,6 +60,7 @@ class Session:
         self._untold = asyncio.Semaphore(_UNTOLD_SENTENCES)
         self._told = 0
         self._ignored_hotwords: dict[str, None] = {}  # in order
+        self._untimed: dict[str, None] = {}  # warnings of words without times, in order
         self._working: set[Sentence] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -95,8 +96,9 @@ class Session:
     def warnings(self) -> tuple[str, ...]:
         """Says what the client should know of the session so far beside its events."""
         near_field = (self._gate.warning,) if self._gate.warning else ()
-        model = self._options.recognition.model
-        return (*near_field, *ignored_hotword_warnings(tuple(self._ignored_hotwords), model.id))
+        asked = self._options.recognition
+        ignored = ignored_hotword_warnings(tuple(self._ignored_hotwords), asked.model.id)
+        return (*near_field, *cut_context_warnings(asked), *ignored, *self._untimed)
 
     async def _listen_and_tell(self) -> None:
         stages = [asyncio.create_task(self._listen()), asyncio.create_task(self._tell())]
@@ -164,11 +166,18 @@ class Session:
             async for event in sentence.events(self._told + 1):
                 await self._unread.acquire()
                 self._events.put_nowait(event)
-                self._told += isinstance(event, SentenceEnded)
+                if isinstance(event, SentenceEnded):
+                    self._told += 1
+                    self._note_untimed(event)
             self._ignored_hotwords |= sentence.ignored_hotwords
             self._untold.release()
             self._settling.add(task := asyncio.create_task(self._settle(sentence)))
             task.add_done_callback(self._settling.discard)
+
+    def _note_untimed(self, ended: SentenceEnded) -> None:
+        asked = self._options.recognition
+        if asked.word_timestamps and not all(word.timed for word in ended.words):
+            self._untimed |= dict.fromkeys(untimed_warnings(asked.language or ended.language, asked.model))
 
     async def _settle(self, sentence: Sentence) -> None:
         """Lets a sentence that was told end what it still does."""

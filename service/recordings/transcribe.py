@@ -30,7 +30,13 @@ from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
 from service.recordings.utterances import Utterance, UtteranceFinder
 from service.text import finish as text
-from service.text.words import ignored_hotword_warnings, sentences_of, untimed_warnings, words_of
+from service.text.words import (
+    cut_context_warnings,
+    ignored_hotword_warnings,
+    sentences_of,
+    untimed_warnings,
+    words_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +166,7 @@ class Transcription:
             segments=tuple(self._segments),
             warnings=(
                 *self._recording.warnings,
+                *cut_context_warnings(self._options),
                 *ignored_hotword_warnings(tuple(self._ignored_hotwords), self._model.id),
                 *self._untimed(),
             ),

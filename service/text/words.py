@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from runners.catalog import Model
 from runners.interface import Recognition
-from service.domain import Word
+from service.domain import RecognitionOptions, Word
 
 _CONTINUED = "@@"
 _SENTENCE_ENDS = frozenset("。？！?!.")
@@ -56,8 +56,21 @@ def ignored_hotword_warnings(hotwords: Sequence[str], model: str) -> tuple[str, 
     return (f"Hotwords had no effect, as {model} cannot write them: {named}{others}.",)
 
 
+def cut_context_warnings(options: RecognitionOptions) -> tuple[str, ...]:
+    """Warns a client whose prompt and hotwords are more than the model reads: one warning, or none."""
+    model = options.model
+    if not model.family.reads_prompts:
+        return ()
+    read = " ".join(filter(None, (options.prompt, *(word.text for word in options.hotwords))))
+    if len(read) <= model.context_characters:
+        return ()
+    return (f"Of prompt and hotwords only the first {model.context_characters} characters count with {model.id}.",)
+
+
 def untimed_warnings(language: str, model: Model) -> tuple[str, ...]:
-    """Warns a client whose words have no times, because the model finds none in their language."""
+    """Warns a client some of whose words have no times: the model finds none in their language, or found none."""
+    if language in model.aligned_languages:
+        return (f"Some words have no times: {model.id} did not find them in the audio.",)
     known = ", ".join(model.aligned_languages)
     return (f"There are no word times: {model.id} finds them in {known}, not in {language or 'this language'}.",)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +142,46 @@ async def test_live_audio_is_encoded_once_but_for_the_open_window(backend: Trans
     assert backend.encoded_s - before <= 150
 
 
-async def test_words_have_times_if_asked_for_in_languages_that_have_them(engine: Qwen3Engine) -> None:
+@pytest.fixture
+def aligned(backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The times that the aligner finds, where a test says them: those of random weights cannot be true."""
+    said: list[int] = []
+    found = backend.timestamps
+
+    async def timestamps(pcm: Pcm, units: Sequence[str]) -> list[int]:
+        times = await found(pcm, units)
+        assert len(times) == 2 * len(units)
+        return [said[i * len(said) // len(times)] for i in range(len(times))]
+
+    monkeypatch.setattr(backend, "timestamps", timestamps)
+    return said
+
+
+async def test_words_have_times_if_asked_for_in_languages_that_have_them(
+    engine: Qwen3Engine, aligned: list[int]
+) -> None:
+    aligned.extend(range(5, 30))
     item = RecognitionItem(model="m", pcm=SPEECH[:48_000], hotwords={}, language="Chinese", word_times=True)
-    assert (await engine.recognise(item)).timed
+    timed = await engine.recognise(item)
+    assert timed.timed
+    assert (timed.starts_ms[0], timed.ends_ms[-1]) == (400, 2320)
     item = item.model_copy(update={"word_times": False})
     assert not (await engine.recognise(item)).timed
     item = item.model_copy(update={"word_times": True, "language": "Hindi"})
     assert not (await engine.recognise(item)).timed
+
+
+@pytest.mark.parametrize("times", [[0], [20], [10_000], range(1000, 0, -1)], ids=["zero", "one", "beyond", "back"])
+async def test_words_whose_times_cannot_be_true_are_spread_over_the_utterance(
+    engine: Qwen3Engine, aligned: list[int], times: Sequence[int]
+) -> None:
+    aligned.extend(times)
+    item = RecognitionItem(model="m", pcm=SPEECH[:48_000], hotwords={}, language="Chinese", word_times=True)
+    found, spread = await engine.recognise(item), await engine.recognise(item.model_copy(update={"word_times": False}))
+    assert not found.timed
+    assert len(found.tokens) > 20
+    assert (found.starts_ms, found.ends_ms) == (spread.starts_ms, spread.ends_ms)
+    assert max(e - s for s, e in zip(found.starts_ms, found.ends_ms, strict=True)) < 3000 / 15
 
 
 async def test_audio_without_samples_is_no_error(engine: Qwen3Engine) -> None:

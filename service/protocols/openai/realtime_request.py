@@ -31,6 +31,7 @@ from service.protocols.shared.values import (
     is_chosen,
     warn,
 )
+from service.text.words import cut_context_warnings
 
 _TRANSCRIPTION = "session.audio.input.transcription"
 _LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -172,8 +173,7 @@ class SessionSettings(ClientValues):
         changed = SessionSettings.read(_merged(self.model_dump(), _nested(session)), within="session")
         prompt = changed.audio.input.transcription.prompt or ""
         _, unused = prompt_hotwords(prompt, changed._model(enabled))
-        changed._warnings += unused_warnings(unused)
-        changed.recognition(enabled)
+        changed._warnings += unused_warnings(unused) + cut_context_warnings(changed.recognition(enabled))
         return changed
 
     def recognition(self, enabled: Sequence[str]) -> RecognitionOptions:
@@ -191,6 +191,7 @@ class SessionSettings(ClientValues):
             language=check_language(language, f"{_TRANSCRIPTION}.language", model) if language else None,
             prompt=wanted.prompt or "",
             hotwords=(*prompted, *(Hotword(word) for word in wanted.keywords)),
+            word_timestamps=False,
         )
 
     def _model(self, enabled: Sequence[str]) -> catalog.Model:

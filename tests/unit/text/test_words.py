@@ -2,8 +2,8 @@
 
 from runners import catalog
 from runners.interface import Recognition
-from service.domain import join_words
-from service.text.words import with_marks, words_of
+from service.domain import Hotword, RecognitionOptions, join_words
+from service.text.words import cut_context_warnings, untimed_warnings, with_marks, words_of
 
 MODEL = catalog.models()["paraformer-demo"]
 
@@ -47,3 +47,22 @@ def test_words_join_with_spaces_only_between_latin_words() -> None:
         words_of(recognition("我", "用", "open", "source", "软", "件"), MODEL, 0, 1000), ["", "", "", "", "", "。"]
     )
     assert join_words(words) == "我用open source软件。"
+
+
+def test_a_warning_names_the_languages_that_have_times_or_says_that_they_were_not_found() -> None:
+    model = catalog.models()["qwen3-asr-1.7b"]
+    assert untimed_warnings("hi", model)[0].endswith(", not in hi.")
+    assert untimed_warnings("zh", model) == (
+        "Some words have no times: qwen3-asr-1.7b did not find them in the audio.",
+    )
+
+
+def test_a_context_of_more_than_the_model_reads_is_warned_of() -> None:
+    def warnings(model: str, prompt: str, *hotwords: str) -> tuple[str, ...]:
+        words = tuple(map(Hotword, hotwords))
+        return cut_context_warnings(RecognitionOptions(catalog.models()[model], prompt=prompt, hotwords=words))
+
+    assert warnings("qwen3-asr-1.7b", "长" * 2000) == ()
+    assert "first 2000 characters" in warnings("qwen3-asr-1.7b", "长" * 1996, "热词热词")[0]
+    assert "first 36 characters" in warnings("qwen3-asr-demo", "长" * 37)[0]
+    assert warnings("paraformer-large", "长" * 9000) == ()

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from runners.qwen3.prompt import (
-    LONGEST_CONTEXT,
     Answer,
     alignment_prompt,
     context_of,
@@ -30,9 +29,9 @@ def test_the_aligner_is_asked_for_two_times_after_every_unit() -> None:
 
 
 def test_the_context_is_the_prompt_verbatim_then_the_heaviest_hotwords() -> None:
-    assert context_of("Names: Ann,\n Bob!", {"小": 1, "大": 90}) == "Names: Ann,\n Bob!\n大 小"
-    assert context_of("", {"小": 1}) == "小"
-    assert context_of("only this", {}) == "only this"
+    assert context_of("Names: Ann,\n Bob!", {"小": 1, "大": 90}, 2000) == "Names: Ann,\n Bob!\n大 小"
+    assert context_of("", {"小": 1}, 2000) == "小"
+    assert context_of("only this", {}, 2000) == "only this"
 
 
 @pytest.mark.parametrize(
@@ -46,11 +45,28 @@ def test_the_context_is_the_prompt_verbatim_then_the_heaviest_hotwords() -> None
     ],
 )
 def test_no_control_token_is_left_of_a_context(text: str, left: str) -> None:
-    assert context_of(text, {}) == left
+    assert context_of(text, {}, 2000) == left
 
 
 def test_a_context_is_bounded() -> None:
-    assert len(context_of("长" * 50_000, {"词": 5})) == LONGEST_CONTEXT
+    assert len(context_of("长" * 50_000, {"词": 5}, 2000)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "longest", "left"),
+    [
+        ("Anthropic, Kubernetes", 15, "Anthropic,"),
+        ("Anthropic Kubernetes", 9, "Anthropic"),
+        ("Anthropic Kubernetes", 10, "Anthropic"),
+        ("语音识别、达摩院、大模型", 8, "语音识别、达摩院"),
+        ("语音识别、达摩院、大模型", 7, "语音识别、"),
+        ("会议：" + "一二三四五六七八九十" * 9, 50, ("会议：" + "一二三四五六七八九十" * 9)[:50]),
+        ("Kubernetes", 5, "Kuber"),
+        ("fits exactly", 12, "fits exactly"),
+    ],
+)
+def test_a_context_is_cut_between_its_terms(prompt: str, longest: int, left: str) -> None:
+    assert context_of(prompt, {}, longest) == left
 
 
 @pytest.mark.parametrize(

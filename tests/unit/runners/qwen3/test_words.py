@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.qwen3.words import alignment_units, character_times, repaired, split_words
+from runners.qwen3.words import alignment_units, character_times, repaired, split_words, true_times
 from service.domain import Word, join_words
 
 
@@ -64,3 +64,33 @@ def test_repaired_times_never_go_back(times: list[int]) -> None:
     assert found == sorted(found)
     if times == sorted(times):
         assert found == times
+
+
+def rising(units: int) -> list[int]:
+    return [step for unit in range(units) for step in (3 * unit, 3 * unit + 2)]
+
+
+def test_times_that_rise_are_true_also_where_a_few_had_to_be_repaired() -> None:
+    assert true_times(rising(40)) == rising(40)
+    assert true_times([*rising(10), 0, 0, *rising(30)[22:]]) == repaired([*rising(10), 0, 0, *rising(30)[22:]])
+    assert true_times([5, 5]) == [5, 5]
+    assert true_times([]) == []
+
+
+def test_a_few_short_words_may_begin_and_end_in_one_step() -> None:
+    assert true_times([*rising(10), *[40] * 8, *[step + 60 for step in rising(10)]]) is not None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0] * 60,
+        [7] * 4,
+        rising(20)[::-1],
+        [*rising(10), *[40] * 40, *[step + 60 for step in rising(10)]],
+        [*rising(3), *[99] * 30],
+        [90, 3, 80, 2, 70, 1, 60, 9, 50, 8, 40, 7],
+    ],
+)
+def test_times_in_a_crowd_or_going_back_cannot_be_true(times: list[int]) -> None:
+    assert true_times(times) is None
