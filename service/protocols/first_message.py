@@ -53,7 +53,7 @@ async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], 
     connection = Connection(websocket)
     await connection.accept("binary")  # as FunASR's clients ask
     serving = serving_of(websocket)
-    async with report_failures(connection, lambda failure: task_failed(failure, "")):
+    async with report_failures(connection, lambda failure: task_failed(failure, "", ())):
         first = await connection.receive(idle_s)
         message = json_object(first) if isinstance(first, str) else None
         if is_funasr(message or {}):

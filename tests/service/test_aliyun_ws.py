@@ -397,6 +397,31 @@ def test_what_was_said_is_told_before_what_ends_the_task(serve: Serve, end: str)
     assert [end["result"] for end in payloads(messages, "SentenceEnd")] == [WEATHER.text]
 
 
+def test_a_failure_has_the_tasks_warnings_and_no_later_ones(client: TestClient) -> None:
+    for _ in range(2):
+        with connected(client) as live:
+            live.start(**ALL, max_sentence_silence=9999, vocabulary_id="天气 20 ＊＊ 20")
+            live.send(WEATHER.pcm.tobytes())
+            live.direct("StartTranscription", {})
+            while (message := live.receive())["header"]["name"] != "TaskFailed":
+                pass
+        status, told = message["header"]["status_text"], message["header"]["status_message"]
+        assert told.startswith(f"{status} max_sentence_silence: ")
+        assert told.endswith("Hotwords had no effect, as paraformer-demo cannot write them: ＊＊.")
+
+
+def test_a_failure_between_tasks_has_no_warnings(client: TestClient) -> None:
+    with connected(client) as live:
+        live.start(max_sentence_silence=9999)
+        live.direct("StopTranscription")
+        while live.receive()["header"]["name"] != "TranscriptionCompleted":
+            pass
+        live.direct("StopTranscription")
+        header = live.receive()["header"]
+    assert header["name"] == "TaskFailed"
+    assert header["status_message"] == header["status_text"]
+
+
 def test_what_changes_nothing_is_ignored(client: TestClient) -> None:
     with connected(client) as live:
         live.start(**ALL)

@@ -323,6 +323,25 @@ def test_what_was_said_is_told_before_what_is_wrong(client: TestClient, wrong: s
     assert "JSON object" in end["error"]
 
 
+def test_an_end_that_follows_a_failure_has_the_warnings(client: TestClient) -> None:
+    with client.websocket_connect(PATH) as socket:
+        socket.send_json(first(hotwords="天气 500 ＊＊ 20"))
+        send(socket, WEATHER.pcm)
+        socket.send_text("[]")
+        *_, end = received(socket)
+    assert end["error"]
+    assert [warning.partition(" ")[0] for warning in end["warnings"]] == ["hotwords:", "Hotwords"]
+
+
+def test_a_failure_between_recordings_has_no_warnings(client: TestClient) -> None:
+    with client.websocket_connect(PATH) as socket:
+        assert speak(socket, WEATHER.pcm, hotwords="天气 500")[-1]["warnings"]
+        socket.send_text("[]")
+        *_, end = received(socket)
+    assert end["error"]
+    assert "warnings" not in end
+
+
 def test_a_connection_between_recordings_does_not_wait_for_ever(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

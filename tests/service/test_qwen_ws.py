@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 from service.errors import RecognitionFailed
 from service.inference import Runners
 from tests.audio_files import wav16
+from tests.engines import qwen3_runner
 from tests.service.conftest import Serve
 from tests.speech import RECORDINGS, Pcm, characters, error_rate, silence
 
@@ -211,6 +212,26 @@ def test_a_context_is_taken(client: TestClient) -> None:
     with client.websocket_connect(PATH) as socket:
         final = speak(socket, WEATHER.pcm, context="天气 会议")[-1]["result"]
     assert characters(final["text"]) == said("weather")
+
+
+def test_a_context_of_more_than_the_model_reads_is_cut_and_told(client: TestClient) -> None:
+    with client.websocket_connect(PATH) as socket:
+        final = speak(socket, WEATHER.pcm, context="天气 会议 北京 上海 " * 300)[-1]["result"]
+    assert characters(final["text"]) == said("weather")
+    assert final["warnings"] == ["Of prompt and hotwords only the first 36 characters count with qwen3-asr-demo."]
+
+
+def test_words_that_the_aligner_did_not_find_are_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def timestamps(_: Pcm, units: Sequence[str]) -> list[int]:
+        return [0] * 2 * len(units)
+
+    monkeypatch.setattr(qwen3_runner()._engines["qwen3-asr-demo"].backend, "timestamps", timestamps)
+    with client.websocket_connect(PATH) as socket:
+        for asked in (True, False):
+            final = speak(socket, WEATHER.pcm, word_timestamps=asked)[-1]["result"]
+            assert characters(final["text"]) == said("weather")
+            told = ["Some words have no times: qwen3-asr-demo did not find them in the audio."]
+            assert final.get("warnings", []) == (told if asked else [])
 
 
 def test_what_a_start_asks_for_without_effect_is_told_by_the_final(client: TestClient) -> None:

@@ -438,3 +438,32 @@ def test_an_update_that_changes_nothing_of_the_sound_does_not_cut_a_sentence(
         events.append(receive(socket))
     assert characters(events[-1]["transcript"]) == "今天是2026年11月23日"
     assert {"session.updated", "error"} & {event["type"] for event in events}
+
+
+@pytest.mark.parametrize("detection", [{"type": "server_vad"}, None])
+def test_a_transcript_has_the_warnings(socket: WebSocketTestSession, detection: dict[str, Any] | None) -> None:
+    transcription = {"keywords": ["天气", "＊＊"], "prompt": "一 天气"}
+    updated = update(socket, turn_detection=detection, transcription=transcription)
+    append(socket, at_24_khz(WEATHER.pcm, silence(1.5)))
+    if detection is None:
+        commit(socket)
+    completed = receive_until(socket, f"{TRANSCRIPTION}completed")[-1]
+    assert completed["warnings"] == [
+        *updated["session"]["warnings"],
+        "Hotwords had no effect, as paraformer-demo cannot write them: ＊＊.",
+    ]
+    update(socket, turn_detection=None, transcription={"keywords": [], "prompt": ""})
+    append(socket, at_24_khz(WEATHER.pcm))
+    commit(socket)
+    assert "warnings" not in receive_until(socket, f"{TRANSCRIPTION}completed")[-1]
+
+
+def test_a_prompt_of_more_than_the_model_reads_is_cut_and_told(socket: WebSocketTestSession) -> None:
+    transcription = {"model": "qwen3-asr-demo", "prompt": "天气 会议 北京 上海 " * 300}
+    warning = "Of prompt and hotwords only the first 36 characters count with qwen3-asr-demo."
+    assert warning in update(socket, transcription=transcription, turn_detection=None)["session"]["warnings"]
+    append(socket, at_24_khz(WEATHER.pcm))
+    commit(socket)
+    completed = receive_until(socket, f"{TRANSCRIPTION}completed")[-1]
+    assert characters(completed["transcript"]) == characters(WEATHER.text)
+    assert completed["warnings"] == [warning]

@@ -38,16 +38,17 @@ class _Conversation:
         self._serving = serving
         self._idle_s = serving.settings.live_idle_timeout_sec
         self._task_id = ""
+        self._warnings: tuple[str, ...] = ()
 
     def failed(self, failure: ServiceError) -> str:
-        return task_failed(failure, self._task_id)
+        return task_failed(failure, self._task_id, self._warnings)
 
     async def hold(self, first: str | bytes) -> None:
         """Performs one task after the other, until the client has no more."""
         message = first
         while True:
             await self._perform(self._start(message))
-            self._task_id = ""
+            self._task_id, self._warnings = "", ()
             try:
                 message = await self._connection.receive(self._idle_s)
             except IdleTooLong:
@@ -64,6 +65,7 @@ class _Conversation:
 
     async def _perform(self, start: Directive) -> None:
         asked = StartPayload.read(start.payload)
+        self._warnings = asked.warnings
         task = Task(start.task_id, start.namespace, with_words=asked.enable_words)
         messages = TranscriberMessages(task) if start.namespace == "SpeechTranscriber" else RecognizerMessages(task)
         options = asked.session_options(self._serving.settings.enabled_models)
@@ -77,7 +79,9 @@ class _Conversation:
                 if (so_far := messages.so_far()) is not None:
                     await self._connection.send(so_far)
                 raise
-            await self._connection.send(messages.completed((*asked.warnings, *live.warnings)))
+            finally:
+                self._warnings += live.warnings
+            await self._connection.send(messages.completed(self._warnings))
 
     def _is_stop(self, text: str, start: Directive) -> bool:
         """Understands a text message that comes while a task is under way."""

@@ -115,14 +115,17 @@ class RecognizerMessages:
         return _message(self._task, "RecognitionCompleted", {"result": join_texts(self._sentences)}, warnings)
 
 
-def task_failed(failure: ServiceError, task_id: str) -> str:
-    """Tells a failure; ``task_id`` is empty where the client has named none."""
+def task_failed(failure: ServiceError, task_id: str, warnings: Sequence[str]) -> str:
+    """Tells a failure; ``task_id`` is empty where the client has named none.
+
+    ``warnings`` follow the failure in the status message.
+    """
     header = {
         "namespace": "Default",
         "name": "TaskFailed",
         "status": failure_code(failure),
         "status_text": failure.message,
-        "status_message": failure.message,
+        "status_message": " ".join((failure.message, *warnings)),
         "message_id": uuid.uuid4().hex,
         "task_id": task_id,
     }

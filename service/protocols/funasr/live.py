@@ -68,10 +68,12 @@ class _Conversation:
         self._serving = serving
         self._opening = Opening()
         self._closing = Closing(is_speaking=False)
+        self._warnings: tuple[str, ...] = ()
         self._held: str | None = None  # what came while the recording before was still being told
 
     def failure(self, failure: ServiceError) -> str:
-        return failed_end(self._opening.result_mode, self._opening.wav_name, failure).model_dump_json()
+        mode, wav_name = self._opening.result_mode, self._opening.wav_name
+        return failed_end(mode, wav_name, failure, self._warnings).model_dump_json()
 
     async def run(self, first: str | bytes) -> None:
         message = read_message(first)
@@ -85,23 +87,27 @@ class _Conversation:
     async def _take(self, message: dict[str, Any]) -> None:
         """Recognises the recording that ``message`` opens, and acknowledges its end."""
         self._opening = opening = Opening.read(message)
-        warnings = opening.warnings
+        self._warnings = opening.warnings
         if not opening.is_speaking:
             self._is_end(message)
         elif opening.result_mode == "offline":
-            warnings += await self._transcribe()
+            await self._transcribe()
         else:
-            warnings += await self._recognise()
+            await self._recognise()
         if opening.mode is not None or self._closing.is_end:
-            await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name, warnings=list(warnings) or None))
+            told = list(self._warnings) or None
+            await self._send(End(mode=opening.result_mode, wav_name=opening.wav_name, warnings=told))
+        self._warnings = ()
 
-    async def _recognise(self) -> tuple[str, ...]:
+    async def _recognise(self) -> None:
         opening = self._opening
         options = opening.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(opening.stream_format, opening.audio_fs)
         async with live_session(self._serving, LABEL, options, audio) as live:
-            await live.converse(self._listen(live), self._tell(live))
-            return live.warnings
+            try:
+                await live.converse(self._listen(live), self._tell(live))
+            finally:
+                self._warnings += live.warnings
 
     async def _listen(self, live: LiveSession) -> None:
         def ends(text: str) -> bool:
@@ -130,7 +136,7 @@ class _Conversation:
             if delta:
                 await self._send(online_result(mode, delta, opening.wav_name))
 
-    async def _transcribe(self) -> tuple[str, ...]:
+    async def _transcribe(self) -> None:
         async with admitted(self._connection.websocket, LABEL, self._receive) as job:
 
             async def tell() -> None:
@@ -139,8 +145,10 @@ class _Conversation:
                 words = [word for segment in transcript.segments for word in segment.words]
                 await self._send(offline_result("offline", transcript.text, words, self._opening.wav_name))
 
-            await converse(self._watch(), tell())
-            return job.transcription.transcript.warnings
+            try:
+                await converse(self._watch(), tell())
+            finally:
+                self._warnings += job.transcription.transcript.warnings
 
     async def _receive(self, _: WebSocket, settings: Settings, file: IO[bytes]) -> tuple[_Recording, AudioSource]:
         size = 0

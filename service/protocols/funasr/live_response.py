@@ -71,6 +71,7 @@ class End(BaseModel):
         is_final: Whether all went well, as clients read it.
         is_end: Always.
         error: What failed; absent where nothing did.
+        warnings: What had no effect, or may be missing; absent where nothing is to be said.
     """
 
     mode: Mode
@@ -100,9 +101,10 @@ def offline_result(mode: Mode, text: str, words: Sequence[Word], wav_name: str) 
     )
 
 
-def failed_end(mode: Mode, wav_name: str, failure: ServiceError) -> End:
+def failed_end(mode: Mode, wav_name: str, failure: ServiceError, warnings: Sequence[str]) -> End:
     """Tells a failure, as an end that is not final."""
-    return End(mode=mode, wav_name=wav_name, is_final=False, error=failure.message)
+    told = list(warnings) or None
+    return End(mode=mode, wav_name=wav_name, is_final=False, error=failure.message, warnings=told)
 
 
 class _Unit(NamedTuple):

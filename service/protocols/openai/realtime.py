@@ -112,6 +112,7 @@ class _Conversation:
         self._settings = settings
         self._id = events.new_id("sess")
         self._item: _Item | None = None
+        self._warnings: dict[str, None] = {}  # of what was heard since the last item, in order
         self._previous_id: str | None = None
         self._heard_ms = 0.0
         self._uncommitted_ms = 0.0
@@ -183,6 +184,7 @@ class _Conversation:
 
     async def _clear(self) -> None:
         self._item = None
+        self._warnings = {}
         self._uncommitted_ms = 0.0
         await self._send(events.Cleared())
 
@@ -214,6 +216,8 @@ class _Conversation:
                     await live.converse(listen(), self._tell(live, wanted.turn_detection, start_ms))
                 except _Cleared:
                     left = Clear()
+                if wanted.turn_detection is None:  # what was heard is still to be committed
+                    self._warnings |= dict.fromkeys(live.warnings)
         except ServiceError as failure:
             if self._item and failure.status >= 500:
                 await self._send(events.failed(self._item.id, failure))
@@ -258,6 +262,7 @@ class _Conversation:
                 if detection:
                     end_ms = min(self._heard_ms, start_ms + event.end_ms + detection.silence_duration_ms)
                     await self._send(events.SpeechStopped(audio_end_ms=round(end_ms), item_id=self._item.id))
+                    self._warnings |= dict.fromkeys(live.warnings)
                     await self._complete(self._item, event.end_ms - event.begin_ms)
 
     async def _complete(self, item: _Item, duration_ms: float) -> None:
@@ -274,9 +279,11 @@ class _Conversation:
                 languages=spoken_languages(item.languages),
                 usage=events.DurationUsage(seconds=round(duration_ms / 1000, 3)),
                 logprobs=word_logprobs(item.words) if self._settings.logprobs else None,
+                warnings=list(dict.fromkeys((*self._settings.warnings, *self._warnings))) or None,
             )
         )
         self._item = None
+        self._warnings = {}
         self._previous_id = item.id
         self._uncommitted_ms = 0.0
 

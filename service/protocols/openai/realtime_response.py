@@ -118,7 +118,7 @@ class DurationUsage(BaseModel):
 class Completed(ServerEvent):
     """Tells the item's text, whatever the deltas were: the second pass knows better.
 
-    ``languages`` is empty where it is not known what was spoken.
+    ``languages`` is empty where it is not known what was spoken; ``warnings``, ours, tell what had no effect.
     """
 
     type: Literal["conversation.item.input_audio_transcription.completed"] = (
@@ -130,6 +130,7 @@ class Completed(ServerEvent):
     languages: list[SpokenLanguage] = []
     usage: DurationUsage
     logprobs: _Omissible[list[TokenLogprob]] = None
+    warnings: _Omissible[list[str]] = None
 
 
 class Failed(ServerEvent):

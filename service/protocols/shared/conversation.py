@@ -172,8 +172,9 @@ class LiveSession:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Returns what the client should know of what has been told so far beside the events."""
-        return (*self._audio.warnings, *self._warnings)
+        """Returns what the client should know so far beside the events; at any time, also after a failure."""
+        untold = (warning for session in self._untold for warning in session.warnings)
+        return tuple(dict.fromkeys((*self._audio.warnings, *self._warnings, *untold)))
 
     async def feed(self, data: bytes) -> None:
         """Takes the stream's next bytes, as the client sent them; waits while the session is behind.

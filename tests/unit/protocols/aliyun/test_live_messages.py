@@ -275,9 +275,10 @@ def test_a_recognizer_tells_all_sentences_as_one_result() -> None:
     ],
 )
 def test_a_failure_has_the_clouds_code_and_the_default_namespace(failure: ServiceError, code: int) -> None:
-    header = json.loads(task_failed(failure, TASK_ID))["header"]
+    header = json.loads(task_failed(failure, TASK_ID, ["Most was quiet."]))["header"]
     assert (header["namespace"], header["name"], header["task_id"]) == ("Default", "TaskFailed", TASK_ID)
     assert (header["status"], header["status_text"]) == (code, "no")
+    assert header["status_message"] == "no Most was quiet."
 
 
 def test_what_the_client_should_know_comes_with_the_end() -> None:

@@ -82,5 +82,6 @@ def test_the_end_is_final_and_has_a_text_for_clients_that_read_one_of_every_mess
 
 
 def test_an_end_by_failure_is_no_success() -> None:
-    end = failed_end("online", "demo", UndecodableAudio("no audio"))
+    end = failed_end("online", "demo", UndecodableAudio("no audio"), ["Most was quiet."])
     assert (end.is_end, end.is_final, end.error) == (True, False, "no audio")
+    assert end.warnings == ["Most was quiet."]
