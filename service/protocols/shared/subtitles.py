@@ -17,7 +17,9 @@ from service.protocols.shared.sentences import CLAUSE_END, CLOSING, SENTENCE_END
 
 MAX_CUE_MS = 7_000
 MIN_CUE_MS = 800
+READABLE_MS = 500  # for so long a cue stays even where the next one's words have begun, if that one can wait
 PAUSE_MS = 300
+LONG_PAUSE_MS = 1_000  # never within a cue: its text would be read long before it is said
 
 # Widths are in tenths of a Latin character: a line holds 42 Latin or 20 CJK characters, or a mixture.
 LATIN_WIDTH = 10
@@ -32,7 +34,7 @@ CUE_COST = 1.0
 FULL_CUE_COST = 1.0  # grows with the square of the width, so that neighbours share a long sentence evenly
 SHORT_CUE_COST = 6.0  # for a cue that its successor pushes off the screen at once
 SENTENCE_INSIDE_COST = 3.0
-SILENCE_INSIDE_COST_PER_S = 3.0  # for silence beyond 0.5 s: text would be read long before it is said
+SILENCE_INSIDE_COST_PER_S = 3.0  # for silence beyond 0.5 s
 UNBALANCED_LINES_COST = 10.0  # for two lines that differ by a whole line
 NUMBER_LINE_COST = 100.0  # for a second line that is a bare number: lenient parsers take it for the next cue's
 
@@ -92,11 +94,11 @@ def vtt(transcript: Transcript) -> str:
 def cues(transcript: Transcript) -> list[Cue]:
     """Cuts the transcript into cues of at most 7 s and two lines of 20 CJK or 42 Latin characters.
 
-    They are in order and don't overlap.
-    A cue belongs to one segment and ends at a sentence's end where one can be had, else after a comma,
-    else at a pause, else between two words. It comes when its first word is said and goes with its last,
-    but stays 0.8 s if what follows leaves the time. Only a word wider than a line is ever split; a word
-    said to last longer than 7 s is shown for its first 7.
+    They are in order and don't overlap. A cue belongs to one segment and ends at a sentence's end where one can be
+    had, else after a comma, else at a pause, else between two words, and in any case at a pause of a second. It comes
+    when its first word is said and goes with its last, but stays 0.8 s if what follows leaves the time, and 0.5 s if
+    what follows can wait. Only a word wider than a line is ever split; a word said to last longer than 7 s is shown for
+    its first 7.
     """
     spoken = [(segment, pieces) for segment in transcript.segments if (pieces := _pieces(segment))]
     edges_ms = [*(pieces[0].start_ms for _, pieces in spoken), _ms(transcript.duration_s)]
@@ -112,12 +114,18 @@ def cues(transcript: Transcript) -> list[Cue]:
 
 def _on_screen(said: Sequence[Cue], duration_ms: int) -> list[Cue]:
     """Turns the times of the cues' words into times on the screen."""
+    end_ms = max([duration_ms, *(_ms(cue.end_s) for cue in said[-1:])])
+    limits_ms = [*(_ms(cue.start_s) for cue in said[1:]), end_ms]
+    # So late a cue may go for each of those after it to stay as long as can be read.
+    latest_ms = limits_ms[:]
+    for i in range(len(said) - 2, -1, -1):
+        latest_ms[i] = max(limits_ms[i], latest_ms[i + 1] - READABLE_MS)
     shown: list[Cue] = []
     free_from_ms = 0
-    for cue, following in zip(said, [*said[1:], None], strict=False):
+    for cue, next_ms, last_ms in zip(said, limits_ms, latest_ms, strict=False):
         said_until_ms = _ms(cue.end_s)
         start_ms = max(_ms(cue.start_s), free_from_ms)
-        limit_ms = max(duration_ms, said_until_ms) if following is None else _ms(following.start_s)
+        limit_ms = max(next_ms, min(start_ms + READABLE_MS, last_ms))
         end_ms = min(max(said_until_ms, start_ms + MIN_CUE_MS), start_ms + MAX_CUE_MS, limit_ms)
         end_ms = max(end_ms, start_ms + 1)  # words whose times collide must still make a valid file
         free_from_ms = end_ms
@@ -146,6 +154,7 @@ class _Layout:
             for cost, gap_ms in zip(self._break_costs, gaps_ms, strict=False)
         ]
         self._inside_before = [0.0, *accumulate(inside)]
+        self._ends = [gap_ms >= LONG_PAUSE_MS for gap_ms in gaps_ms]
 
     def cue_bounds(self) -> list[tuple[int, int]]:
         """Returns the first piece of each cue and the one after its last."""
@@ -157,6 +166,8 @@ class _Layout:
             choice = (float("inf"), last - 1)
             for first in range(last - 1, -1, -1):
                 alone = first == last - 1
+                if not alone and self._ends[first]:
+                    break
                 if not alone and self._pieces[last - 1].end_ms - self._pieces[first].start_ms > MAX_CUE_MS:
                     break
                 width = self._width(first, last)

@@ -194,6 +194,18 @@ def test_without_a_comma_it_breaks_at_the_pause() -> None:
     assert [text.replace("\n", "") for text in texts(found)] == ["一" * 22, "二" * 18]
 
 
+@pytest.mark.parametrize("mark", ["", "，", "。"])
+@pytest.mark.parametrize(("pause_s", "count"), [(0.9, 1), (1.0, 2), (2.0, 2)])
+def test_a_cue_ends_at_a_long_pause_with_marks_or_without(mark: str, pause_s: float, count: int) -> None:
+    before = spoken("今天天气很好")
+    after = spoken("我们去公园", start_s=before.end_s + pause_s)
+    words = (*before.words[:-1], Word("好", *[before.words[-1].start_s, before.end_s], mark), *after.words)
+    found = cues(transcript(Segment(0, 0.0, after.end_s, join_words(words), words)))
+    assert len(found) == (count if mark != "。" else 2)
+    if len(found) == 2:
+        assert (found[0].end_s, found[1].start_s) == (pytest.approx(before.end_s, abs=0.9), after.start_s)
+
+
 def test_without_a_pause_it_breaks_evenly_between_words() -> None:
     found = cues(transcript(spoken("一二三四五六七八九十" * 5)))
     assert [len(letters(text)) for text in texts(found)] == [25, 25]
@@ -235,6 +247,20 @@ def test_a_short_cue_stays_on_the_screen_if_there_is_room() -> None:
     assert cues(transcript(yes, later))[0].end_s == 1.8
     assert cues(transcript(yes, soon))[0].end_s == 1.5
     assert cues(transcript(yes, duration_s=1.5))[0].end_s == 1.5  # not past the end of the recording
+
+
+def test_cues_whose_words_have_one_time_can_be_read_one_after_the_other_where_there_is_room() -> None:
+    words = tuple(Word("一", 2.0, 2.0, "。" if i % 20 == 19 else "") for i in range(80))
+    collided = Segment(0, 0.0, 8.0, join_words(words), words)
+    found = cues(transcript(collided, unspoken("你好。", 8.0, 9.0), duration_s=9.0))
+    assert len(found) == 5
+    assert all(cue.end_s - cue.start_s >= 0.5 for cue in found)
+    assert found[-1].start_s == 8.0
+
+
+def test_a_cue_waits_half_a_second_at_most_for_the_one_before_it() -> None:
+    said = [unspoken("好。", 1.0, 1.1), unspoken("一" * 30, 1.1, 5.0), unspoken("二" * 30, 5.0, 9.0)]
+    assert [(cue.start_s, cue.end_s) for cue in cues(transcript(*said))] == [(1.0, 1.5), (1.5, 5.0), (5.0, 9.0)]
 
 
 def test_a_short_answer_without_room_joins_its_neighbour() -> None:
