@@ -17,9 +17,10 @@ from runners.logs import request_id
 
 __all__ = ["request_id"]
 
-# Records nothing until there is a collector: `start_tracing`.
-_tracer = trace.get_tracer("asr")
-_collector: list[TracerProvider] = []
+# Our own, once there is a collector, not the provider of the whole process: by that FastAPI traces requests as well,
+# in spans of the same names that know no request id, and tell queries, in which there may be keys.
+_provider: TracerProvider | None = None
+_tracer: trace.Tracer = trace.NoOpTracer()
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 audio_seconds = Counter("asr_audio_seconds", "Seconds of audio transcribed.", ["model"])
@@ -79,14 +80,15 @@ def timed(stage: str) -> Iterator[None]:
 @contextmanager
 def calling(runner: str) -> Iterator[None]:
     """Makes a runner call a span of its request's trace."""
-    with _tracer.start_as_current_span(f"call {runner}", kind=trace.SpanKind.CLIENT):
+    attributes = {"request.id": request_id.get()}
+    with _tracer.start_as_current_span(f"call {runner}", kind=trace.SpanKind.CLIENT, attributes=attributes):
         yield
 
 
 @contextmanager
 def tracing_request(method: str, path: str, headers: Mapping[str, str]) -> Iterator[None]:
     """Makes a whole request a span, below the client's where a ``traceparent`` header names one."""
-    if not _collector:
+    if _provider is None:
         yield
         return
     # Nothing of the running context: on a connection that is used again it may be an earlier request's.
@@ -99,17 +101,17 @@ def tracing_request(method: str, path: str, headers: Mapping[str, str]) -> Itera
 
 def start_tracing(collector: str) -> None:
     """Sends spans to an OpenTelemetry collector from now on, OTLP over HTTP; "" means no tracing."""
+    global _provider, _tracer
     if not collector:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    provider = TracerProvider(resource=Resource.create({"service.name": "asr-service"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")))
-    trace.set_tracer_provider(provider)
-    _collector.append(provider)
+    _provider = TracerProvider(resource=Resource.create({"service.name": "asr-service"}))
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")))
+    _tracer = _provider.get_tracer("asr")
 
 
 def stop_tracing() -> None:
     """Sends the spans that have not been sent, and no more after them."""
-    for provider in _collector:
-        provider.shutdown()
+    if _provider is not None:
+        _provider.shutdown()

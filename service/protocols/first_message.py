@@ -62,6 +62,4 @@ async def _converse(websocket: WebSocket, is_funasr: Callable[[dict[str, Any]], 
             await aliyun.serve(connection, serving, first)
 
 
-PROTOCOL = Protocol(
-    (aliyun.LABEL, funasr.LABEL), router, (PathRules("", rest.error_response, presented_key, live=True),)
-)
+PROTOCOL = Protocol(router, (PathRules("", rest.error_response, presented_key, live=True),))

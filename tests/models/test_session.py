@@ -175,7 +175,7 @@ async def test_a_repeated_word_is_told_twice() -> None:
 
 
 @pytest.mark.parametrize("name", [f"short-{i}" for i in range(5)])
-@pytest.mark.parametrize("options", [FINALS, PARTIALS], ids=["finals", "partials"])
+@pytest.mark.parametrize("options", [FINALS, PARTIALS, STREAMED], ids=["finals", "partials", "streamed"])
 async def test_short_answers_survive(name: str, options: SessionOptions) -> None:
     events = await hear(RECORDINGS[name].pcm, options)
     assert said(events) == RECORDINGS[name].text
@@ -309,7 +309,7 @@ def sounds(make: Callable[[random.Random], Any], seed: int) -> Pcm:
 
 
 @pytest.mark.parametrize("make", [scenes._click, scenes._cough, scenes._breath, scenes._knock])
-@pytest.mark.parametrize("options", [FINALS, PARTIALS], ids=["finals", "partials"])
+@pytest.mark.parametrize("options", [FINALS, PARTIALS, STREAMED], ids=["finals", "partials", "streamed"])
 async def test_a_cough_or_a_click_starts_no_sentence(make: Callable[[random.Random], Any], options: Any) -> None:
     for seed in range(5):
         assert await hear(sounds(make, seed), options, NO_FILTER) == []
@@ -334,14 +334,15 @@ async def test_a_sound_that_was_begun_and_has_no_words_ends_empty() -> None:
     assert await hear(RECORDINGS["short-1"].pcm, runners=runners) == []
 
 
-async def test_a_short_sound_needs_a_recogniser_that_is_sure_of_it() -> None:
+@pytest.mark.parametrize("options", [FINALS, PARTIALS, STREAMED], ids=["finals", "partials", "streamed"])
+async def test_a_short_sound_needs_a_recogniser_that_is_sure_of_it(options: SessionOptions) -> None:
     class Unsure(AsyncProxy):
         async def recognise(self, items: list[Any]) -> list[Any]:
             results = await asyncio.to_thread(self._runner.recognise, items)
             return [r.model_copy(update={"logprobs": [-1.0] * len(r.tokens)}) for r in results]
 
     runners = runners_with(paraformer=Unsure(runner_instances()[1]))
-    assert await hear(RECORDINGS["short-1"].pcm, runners=runners) == []
+    assert await hear(RECORDINGS["short-1"].pcm, options, runners=runners) == []
     assert said(await hear(RECORDINGS["weather"].pcm, runners=runners)) == "今天天气怎么样？"
 
 

@@ -8,10 +8,8 @@ from service.protocols.aliyun import flash, pop, pop_response, rest
 from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
-    Protocol(
-        (rest.LABEL,), rest.router, (PathRules("/stream", rest.error_response, presented_key),), documented_keys=KEYS
-    ),
-    Protocol((flash.LABEL,), flash.router, (), documented_keys=KEYS),  # under the rules of the REST API
-    Protocol((), pop.router, (PathRules("/", pop_response.error_response),)),  # it checks signatures, not keys
-    Protocol((), rest.health_router, (PathRules("/stream/v1/asr/health", rest.error_response),)),
+    Protocol(rest.router, (PathRules("/stream", rest.error_response, presented_key),), documented_keys=KEYS),
+    Protocol(flash.router, (), documented_keys=KEYS),  # under the rules of the REST API
+    Protocol(pop.router, (PathRules("/", pop_response.error_response),)),  # it checks signatures, not keys
+    Protocol(rest.health_router, (PathRules("/stream/v1/asr/health", rest.error_response),)),
 )

@@ -10,16 +10,14 @@ from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
     Protocol(
-        (transcriptions.LABEL,),
         transcriptions.router,
         (PathRules("/v1", error_response, presented_key),),
         documented_keys=KEYS,
     ),
     Protocol(
-        (jobs.LABEL,),
         jobs.router,
         (PathRules("/v1/audio/jobs", error_response, presented_key),),
         documented_keys=KEYS,
     ),
-    Protocol((realtime.LABEL,), realtime.router, (PathRules("/v1", error_response, presented_key, live=True),)),
+    Protocol(realtime.router, (PathRules("/v1", error_response, presented_key, live=True),)),
 )

@@ -7,6 +7,4 @@ from service.edge import PathRules
 from service.protocols.qwen import live
 from service.protocols.shared.protocol import Protocol
 
-PROTOCOLS = (
-    Protocol((live.LABEL,), live.router, (PathRules(live.PATH, live.error_response, presented_key, live=True),)),
-)
+PROTOCOLS = (Protocol(live.router, (PathRules(live.PATH, live.error_response, presented_key, live=True),)),)

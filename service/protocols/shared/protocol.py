@@ -25,13 +25,11 @@ class Protocol:
     """Describes a protocol that clients speak.
 
     Attributes:
-        labels: What its requests are counted under in the metrics; several where its paths know several dialects.
         router: Its routes.
         rules: Which paths are its own, how a failure looks there, and where a caller's key is.
         documented_keys: Ways to bring a key, as the OpenAPI document has them where a key is asked for.
     """
 
-    labels: tuple[str, ...]
     router: APIRouter
     rules: tuple[PathRules, ...]
     documented_keys: Sequence[Any] = ()
