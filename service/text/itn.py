@@ -104,6 +104,24 @@ _MASKED = re.compile(
     )
 )
 
+# Traditional characters of numbers, of what they count and of words that keep them, read like the simplified ones.
+_SIMPLIFIED = str.maketrans(
+    "兩萬億點個幾負張臺條雙輛場頁層樓級項屆題間號歲時鐘週塊錢圓員車門隻頭顆葉節種聲萊畝裡裏發筆處檔組圈輪轉盤總"
+    "數風寶國軍馬書傳興權寸銖鈞維顏飛龍鳳親願舉讓應靈變動難載勢極樣顧實現內從後來學會說見請給過達約億雲電話樂長關離專業"
+    "東線農曆臘陽陰舊圖師團隊歐鎊華氏攝溫熱濕紅綠藍銀閃鳴驚謝語視論語計機網頻壓幣",
+    "两万亿点个几负张台条双辆场页层楼级项届题间号岁时钟周块钱元员车门只头颗叶节种声莱亩里里发笔处档组圈轮转盘总"
+    "数风宝国军马书传兴权寸铢钧维颜飞龙凤亲愿举让应灵变动难载势极样顾实现内从后来学会说见请给过达约亿云电话乐长关离专业"
+    "东线农历腊阳阴旧图师团队欧镑华氏摄温热湿红绿蓝银闪鸣惊谢语视论语计机网频压币",
+)
+# As cheques are written; 参加, 大陆 and 拾取 hold none: a figure's unit follows each digit.
+_ON_CHEQUES = str.maketrans("壹贰貳弐叁参參叄肆伍陆陸柒捌玖拾佰仟圆圓", "一二二二三三三三四五六六七八九十百千元元")
+_CHEQUE_DIGIT = "[壹贰貳弐叁参參叄肆伍陆陸柒捌玖]"
+_CHEQUE = re.compile(
+    f"(?:{_CHEQUE_DIGIT}[拾佰仟]|拾(?={_CHEQUE_DIGIT})|(?<![大队隊]){_CHEQUE_DIGIT}[十百千万](?=[元圆圓块]|{_CHEQUE_DIGIT}))"
+    f"(?:零?{_CHEQUE_DIGIT}?[拾佰仟十百千万亿])*(?:零?{_CHEQUE_DIGIT})?|{_CHEQUE_DIGIT}[万亿](?=[元圆圓块整]|{_CHEQUE_DIGIT})"
+)
+_OPEN_CHEQUE = re.compile(f"{_CHEQUE_DIGIT}[十百千万亿]?$")
+
 _DIGIT_VALUES = {"零": 0, "〇": 0, "幺": 1, "两": 2} | {char: i for i, char in enumerate("一二三四五六七八九", 1)}
 _UNIT_VALUES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
 
@@ -254,7 +272,7 @@ _RULES = (
     _rule(f"({L})[角毛]({D})(?={_END_OF_PRICE})|(?<={L}[角毛])({D})(?={_END_OF_PRICE})", needs="角毛"),
     _rule(f"({CARDINAL}|{LONE})[块元]({D}{{1,2}})(?!(?!包邮)[{MEASURE}十百千万亿零])", needs="块元"),
     _rule(f"({CARDINAL}|{LONE})[度米秒]({DIGIT}{{1,2}})(?![{MEASURE}{NUMERALS}])", needs="度米秒"),
-    _rule(f"({CARDINAL}|{LONE})斤({L})(?=两)", needs="斤"),
+    _rule(f"({CARDINAL}|{LONE})斤({L})两({D})(?!\\w)|({CARDINAL}|{LONE})斤({L})(?=两)", needs="斤"),
     # Lone digits that stand with other figures, a sign, a key or a unit.
     _rule(f"(负(?:{CARDINAL}|{DIGIT}+|两))", needs="负"),
     _rule(f"({LONE}|十一?)(?=(?:{_OPERATOR})[{NUMERALS}负]|等于)", needs="加减乘除比于"),
@@ -284,8 +302,8 @@ _START = re.compile(f"[{NUMERALS}负]")
 # How much follows a number before no rule can read it otherwise, and the numbers at the end that belong together.
 _SETTLING_CHARS = 4
 _LAST_NUMERAL = re.compile(f"[{NUMERALS}负](?:[^\\W{NUMERALS}负年号]{{0,2}}[{NUMERALS}负])*(?=[^{NUMERALS}负]*$)")
-# Numerals that touch a number and are no part of it; not those of their own: 两百一天, 六十五千克, 元零五角.
-_TOUCHED_BEFORE = re.compile(f"(?:(?<![块元角])零|[{NUMERALS.replace('零', '')}0-9])")
+# Numerals that touch a number and are no part of it; not those of their own: 两百一天, 六十五千克, 元零五角, 二两五.
+_TOUCHED_BEFORE = re.compile(f"(?!(?<=斤.)两)(?:(?<![块元角])零|[{NUMERALS.replace('零', '')}0-9])")
 _TOUCHED_AFTER = re.compile(f"(?!{LONE}[{MEASURE}]|{THOUSANDFOLD}|(?<=斤.)两)[{NUMERALS}0-9]")
 
 
@@ -325,7 +343,7 @@ def _replacements(text: str, hotwords: Sequence[str]) -> list[_Replacement]:
 
 def _masked(text: str, hotwords: Sequence[str]) -> str:
     chars = list(text)
-    for start, end in [*kept_words.kept(text), *kept_words.places_of(hotwords, text)]:
+    for start, end in [*kept_words.kept(text), *kept_words.places_of([*map(_simplified, hotwords)], text)]:
         chars[start:end] = _KEPT_MASK * (end - start)
     return _MASKED.sub(lambda m: (_WEEKDAY_MASK if m["weekday"] else _KEPT_MASK) * len(m[0]), "".join(chars))
 
@@ -370,14 +388,22 @@ def _settled_end(text: str) -> int:
     for start, end in kept_words.kept(text):
         if text[end - 1] not in NUMERALS:  # more numerals would be no part of it
             chars[start:end] = _KEPT_MASK * (end - start)
+    settled = kept_words.begun(text)
+    if cheque := _OPEN_CHEQUE.search(text):
+        settled = min(settled, cheque.start())
     last = _LAST_NUMERAL.search("".join(chars))
     if last is None or len(text) - last.end() >= _SETTLING_CHARS:
-        return kept_words.begun(text)
-    return min(kept_words.begun(text), last.start())
+        return settled
+    return min(settled, last.start())
 
 
 def _text_of(words: Sequence[Word]) -> str:
-    return "".join(word.text + word.punctuation for word in words)
+    """The text as the rules read it: each character stands where it was written, simplified."""
+    return _simplified("".join(word.text + word.punctuation for word in words))
+
+
+def _simplified(text: str) -> str:
+    return _CHEQUE.sub(lambda found: found[0].translate(_ON_CHEQUES), text.translate(_SIMPLIFIED))
 
 
 def _written(words: Sequence[Word], replacements: Iterable[_Replacement]) -> tuple[Word, ...]:

@@ -44,6 +44,27 @@ READERS_EXPECT = """
 二十三加四等于多少 23加4等于多少
 """
 
+TRADITIONAL = """
+兩百三十元 230元
+一萬兩千 12000
+三十億 30亿
+買了二萬五千個 買了25000個
+三月八號下午三點五十分 3月8號下午3點50分
+二十歲 20歲
+五塊五 5塊5
+十五樓 15樓
+貳佰 200
+參百元 300元
+伍佰元 500元
+贰佰叁拾元 230元
+貳萬伍仟元整 25000元整
+壹万元 1万元
+拾伍元 15元
+一斤三两五 1斤3两5
+一斤三兩五。 1斤3兩5。
+來兩斤三兩五花肉 來2斤3兩五花肉
+"""
+
 DIGITS = """
 幺幺零 110
 三零五房间 305房间
@@ -130,6 +151,18 @@ ARITHMETIC = """
 """
 
 STAYS = """
+参加
+參與
+大陸百貨
+陆地
+拾金不昧
+拾到
+兩岸
+兩個人
+萬一
+千萬
+十萬火急
+幾十個
 这件事十分重要。 万一下雨呢？ 我们一起去。 一点都不好。 三三两两。 三心二意。 九九乘法表。 星期三。 说一不二。
 十几个人。 七八个。 一半。 我有一个问题。 两张票。 一会儿。 统一。 十分高兴。 三个人。
 三四十 二十几岁 十七八岁 一百二三十 三四百块 几百万人 好几千 上百人 百分之几 百分之二三十 三到五个人
@@ -144,7 +177,7 @@ def pairs(*tables: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("spoken", "written"),
-    pairs(READERS_EXPECT, DIGITS, CARDINALS, CLOCK, DECIMALS_AND_SHARES, MONEY_AND_MEASURES, ARITHMETIC),
+    pairs(READERS_EXPECT, DIGITS, CARDINALS, CLOCK, DECIMALS_AND_SHARES, MONEY_AND_MEASURES, ARITHMETIC, TRADITIONAL),
 )
 def test_a_number_is_written_as_readers_expect(spoken: str, written: str) -> None:
     assert normalise_text(spoken) == written
@@ -163,6 +196,20 @@ def test_a_word_that_is_no_figure_stays(text: str) -> None:
 def test_text_without_a_numeral_is_unchanged_to_the_byte() -> None:
     text = " 你好,  world!\t今天天气怎么样？ \n"
     assert normalise_text(text) == text
+
+
+def test_a_figure_of_a_cheque_is_open_until_its_unit_is_known() -> None:
+    settled, rest = normalise_open(spoken("付伍"))
+    assert ([w.text for w in settled], [w.text for w in rest]) == (["付"], ["伍"])
+    assert [w.text for w in normalise(spoken("付伍佰元"))] == ["付", "500", "元"]
+
+
+def test_hotwords_keep_their_numerals_in_either_script() -> None:
+    assert (
+        normalise_text("去兩百三十號", ["兩百三十號"])
+        == normalise_text("去兩百三十號", ["两百三十号"])
+        == "去兩百三十號"
+    )
 
 
 @pytest.mark.parametrize("mark", "，。？、")
@@ -237,7 +284,7 @@ def test_letters_that_are_one_name_with_a_number_are_one_word_with_it() -> None:
 
 
 def test_a_longer_latin_word_keeps_its_blank() -> None:
-    assert normalise_text("iPhone十五") == "iPhone 15"
+    assert normalise_text("iPhone十五") == normalise_text("iPhone 十五") == "iPhone 15"
 
 
 @pytest.mark.parametrize(
