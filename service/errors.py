@@ -140,9 +140,17 @@ class WrongState(InvalidRequest):
 
 
 class AddressRefused(InvalidRequest):
-    """An ``audio_address`` must not or cannot be fetched."""
+    """An ``audio_address`` must not or cannot be fetched.
+
+    Attributes:
+        answered: The HTTP status that it answered with instead; None where it didn't answer so.
+    """
 
     code = "invalid_audio_address"
+
+    def __init__(self, message: str, *, param: str | None = None, answered: int | None = None) -> None:
+        super().__init__(message, param=param)
+        self.answered = answered
 
 
 class QueueFull(ServiceError):

@@ -73,14 +73,14 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
     """
     async with _session(None, allow_private=allow_private) as session:
         with _told_as_refused():
-            posting = session.post(_checked_url(url), data=body, headers=headers, allow_redirects=False)
+            posting = session.post(checked_url(url), data=body, headers=headers, allow_redirects=False)
             try:
                 response = await asyncio.wait_for(posting, READ_TIMEOUT_S)
             except asyncio.TimeoutError as error:
                 raise _refused("did not answer in time") from error
             response.release()
             if not 200 <= response.status < 300:
-                raise _refused(f"answered with HTTP status {response.status}")
+                raise _refused(f"answered with HTTP status {response.status}", response.status)
 
 
 class SystemResolver(AbstractResolver):
@@ -164,14 +164,14 @@ def is_public(address: str) -> bool:
 
 
 async def _follow(session: aiohttp.ClientSession, url: str, into: IO[bytes], max_bytes: int) -> int:
-    target = _checked_url(url)
+    target = checked_url(url)
     for _ in range(MAX_REDIRECTS + 1):
         with _told_as_refused():
             async with session.get(target, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
                     return await _save(response, into, max_bytes)
                 location = response.headers.get("Location", "")
-        target = _checked_url(location, base=target)
+        target = checked_url(location, base=target)
     raise _refused(f"redirects more than {MAX_REDIRECTS} times")
 
 
@@ -196,7 +196,7 @@ def _told_as_refused() -> Iterator[None]:
 
 async def _save(response: aiohttp.ClientResponse, into: IO[bytes], max_bytes: int) -> int:
     if response.status != 200:
-        raise _refused(f"answered with HTTP status {response.status}")
+        raise _refused(f"answered with HTTP status {response.status}", response.status)
     if response.content_length is not None and response.content_length > max_bytes:
         raise _too_large(max_bytes)
     size = 0
@@ -209,7 +209,12 @@ async def _save(response: aiohttp.ClientResponse, into: IO[bytes], max_bytes: in
     return size
 
 
-def _checked_url(text: str, base: URL | None = None) -> URL:
+def checked_url(text: str, base: URL | None = None) -> URL:
+    """Reads an address, which may be relative to ``base``; whether it is public shows when it is connected to.
+
+    Raises:
+        AddressRefused: it is none of http(s), or has a password in it.
+    """
     try:
         url = URL(text) if base is None else base.join(URL(text))
         port = url.port
@@ -222,8 +227,8 @@ def _checked_url(text: str, base: URL | None = None) -> URL:
     return url
 
 
-def _refused(what: str) -> AddressRefused:
-    return AddressRefused(f"The audio address {what}.", param="audio_address")
+def _refused(what: str, answered: int | None = None) -> AddressRefused:
+    return AddressRefused(f"The audio address {what}.", param="audio_address", answered=answered)
 
 
 def _too_large(max_bytes: int) -> AudioTooLarge:

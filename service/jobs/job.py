@@ -21,7 +21,7 @@ from service.domain import (
     Segment,
     Transcript,
 )
-from service.errors import ServiceError
+from service.errors import AddressRefused, ServiceError
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 FINISHED: tuple[Status, ...] = ("completed", "failed", "cancelled")
@@ -109,16 +109,25 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Says why a job failed, as a ``ServiceError`` does."""
+    """Says why a job failed, as a ``ServiceError`` does.
+
+    Attributes:
+        code: Its code.
+        message: For people.
+        status: Its HTTP status.
+        answered: The HTTP status that the recording's address answered with instead of it; None where it didn't.
+    """
 
     code: str
     message: str
     status: int = 500
+    answered: int | None = None
 
     @classmethod
     def of(cls, error: ServiceError) -> Failure:
         """Takes what a client may be told of an error."""
-        return cls(error.code, error.message, error.status)
+        answered = error.answered if isinstance(error, AddressRefused) else None
+        return cls(error.code, error.message, error.status, answered)
 
     def error(self) -> ServiceError:
         """Makes it an error again, to be told in a protocol's envelope."""

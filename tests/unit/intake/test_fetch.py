@@ -259,6 +259,7 @@ def test_any_status_but_200_is_refused_by_number_and_says_nothing_of_the_body(st
     with pytest.raises(AddressRefused, match=str(status)) as refusal:
         fetch_from(handler)
     assert "secret" not in refusal.value.message
+    assert refusal.value.answered == status
 
 
 def test_an_announced_size_over_the_limit_is_refused_before_the_body_comes() -> None:
