@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +12,10 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.edge import Edge, PathRules
+from service.jobs.job import Job
+from service.jobs.jobs import Jobs
 from service.pages import docs, status
 from service.protocols import PROTOCOLS
-from service.protocols.openai.jobs_response import job_body
 from service.protocols.openai.transcriptions_response import error_response
 from service.serving import Serving
 
@@ -41,7 +42,7 @@ def create_app(serving: Serving) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lambda _: serving.working(lambda job: job_body(job).model_dump(mode="json")),
+        lifespan=lambda _: serving.working(_describe_end),
         # Beside the document, so that Swagger's "Try it out" stays below a prefix that a proxy has put before it.
         servers=[{"url": "."}],
     )
@@ -66,6 +67,13 @@ def create_app(serving: Serving) -> FastAPI:
     )
     app.add_middleware(UsualPaths)  # around the edge, which checks keys by the path
     return app
+
+
+async def _describe_end(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """Describes a job that has ended, in the dialect that brought it."""
+    dialect = job.request.dialect
+    describe = next(p.callbacks[dialect] for p in PROTOCOLS if dialect in p.callbacks)
+    return await describe(jobs, job)
 
 
 class UsualPaths:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -54,7 +54,8 @@ _EVENTS_S = 0.5
 _QUEUE_FULL_RETRY_S = 60
 _LINK_S = 24 * 3600
 
-Describe = Callable[[Job], dict[str, Any]]
+# What a callback is told of a job's end.
+Describe = Callable[["Jobs", Job], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,11 +519,12 @@ class Jobs:
 
     async def _call_back(self, job_id: str, attempt: int) -> None:
         """Tells a job's end, once; if nobody takes it, another attempt is queued."""
+        request_id.set(job_id)
         try:
             job = await self._store.call(self._store.get, job_id)
         except NotFound:
             return
-        body = json.dumps(self._describe(job), ensure_ascii=False).encode()
+        body = json.dumps(await self._describe(self, job), ensure_ascii=False).encode()
         secret = self._settings.webhook_secret.get_secret_value()
         try:
             await post(

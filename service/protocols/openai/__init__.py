@@ -18,6 +18,7 @@ PROTOCOLS = (
         jobs.router,
         (PathRules("/v1/audio/jobs", error_response, presented_key),),
         documented_keys=KEYS,
+        callbacks={"openai": jobs.describe_end},
     ),
     Protocol(realtime.router, (PathRules("/v1", error_response, presented_key, live=True),)),
 )

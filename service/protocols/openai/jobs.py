@@ -58,6 +58,11 @@ _Caller = Annotated[str, Depends(caller)]
 _Id = Annotated[str, Path(json_schema_extra={"pattern": "^job_[0-9a-f]{32}$"})]
 
 
+async def describe_end(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """Describes a job that has ended, as it can be looked up."""
+    return (await _body(jobs, job)).model_dump(mode="json")
+
+
 async def _body(jobs: Jobs, job: Job) -> JobBody:
     return job_body(job, await jobs.position(job) if job.status == "queued" else None)
 
