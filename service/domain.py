@@ -81,6 +81,14 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """Says how loud an utterance is: the root mean square of its samples, in dB of full scale."""
+
+    start_s: float
+    dbfs: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """Holds what was said in a recording.
 
@@ -90,6 +98,7 @@ class Transcript:
         model: The id of the model that recognised.
         segments: In the order of their times.
         warnings: What of the request had no effect, for people.
+        levels: How loud it is, utterance by utterance.
     """
 
     duration_s: float
@@ -97,6 +106,7 @@ class Transcript:
     model: str
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...] = ()
+    levels: tuple[Level, ...] = ()
 
     @property
     def text(self) -> str:

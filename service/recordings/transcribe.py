@@ -24,7 +24,7 @@ from service import observability
 from service.admission import Place
 from service.audio.recording import Recording
 from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.domain import SAMPLE_RATE_HZ, Pcm, RecognitionOptions, Segment, Transcript, Word, join_words
+from service.domain import SAMPLE_RATE_HZ, Level, Pcm, RecognitionOptions, Segment, Transcript, Word, join_words
 from service.inference import Runners
 from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
@@ -151,6 +151,7 @@ class Transcription:
         self._in_flight = asyncio.Semaphore(_UTTERANCES_IN_FLIGHT)
         self._recognitions: set[asyncio.Task[Recognition]] = set()
         self._segments: list[Segment] = []
+        self._levels: dict[int, Level] = {}  # by the utterance
         self._heard: collections.Counter[str] = collections.Counter()  # letters by the language that they are in
         self._ignored_hotwords: dict[str, None] = {}  # hotwords without effect, in order
         self._diarizer = Diarizer(runners, options.model, options.diarization) if options.diarization else None
@@ -170,6 +171,7 @@ class Transcription:
                 *ignored_hotword_warnings(tuple(self._ignored_hotwords), self._model.id),
                 *self._untimed(),
             ),
+            levels=tuple(self._levels[index] for index in sorted(self._levels)),
         )
 
     @property
@@ -254,6 +256,7 @@ class Transcription:
         return task
 
     async def _understand(self, index: int, utterance: Utterance) -> Recognition:
+        self._levels[index] = utterance.level
         understood = self._memory.known(index) if self._memory else None
         if understood is None:
             understood = await self._recognise(utterance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from runners.catalog import Model
 from runners.interface import VadBlock, VadOptions
 from service.audio.endpoint import Endpointer
 from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
-from service.domain import Pcm
+from service.domain import Level, Pcm
 from service.inference import Runners
 
 _FRAME_SAMPLES = 10 * SAMPLES_PER_MS
@@ -27,6 +28,12 @@ class Utterance:
 
     span: Span
     pcm: Pcm
+
+    @property
+    def level(self) -> Level:
+        """Returns how loud it is; silence counts as the smallest sample."""
+        rms = max(1.0, float(np.sqrt(np.mean(np.square(self.pcm, dtype=np.float64)))))
+        return Level(self.span.start_ms / 1000, round(20 * math.log10(rms / 2**15), 2))
 
 
 class UtteranceFinder:
