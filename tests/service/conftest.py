@@ -6,10 +6,14 @@ import atexit
 import functools
 import http.server
 import os
+import queue
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from tests.speech import FOLDER
 atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 
 Serve = Callable[..., TestClient]
+Started = Callable[..., AbstractContextManager[TestClient]]
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +55,53 @@ def serve() -> Serve:
         return TestClient(create_app(serving))
 
     return make
+
+
+@pytest.fixture
+def jobs(serve: Serve, tmp_path: Path) -> Started:
+    """Makes a client of an app that does jobs, to the end of a block."""
+
+    @contextmanager
+    def start(**settings: Any) -> Iterator[TestClient]:
+        with serve(data_dir=tmp_path / "data", **settings) as client:
+            key = str(settings.get("api_key", "")).partition(",")[0]
+            while client.get("/v1/audio/jobs", headers=bearer(key)).status_code == 503:
+                time.sleep(0.02)
+            yield client
+
+    return start
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+@dataclass(frozen=True)
+class Posted:
+    """An address on this machine, and (headers in lower case, body) of what is posted there."""
+
+    address: str
+    bodies: queue.Queue[tuple[dict[str, str], bytes]]
+
+
+@pytest.fixture
+def posted() -> Iterator[Posted]:
+    bodies: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            bodies.put((headers, self.rfile.read(int(headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None: ...
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Posted(f"http://127.0.0.1:{server.server_port}/told", bodies)
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -5,43 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.conftest import Serve
+from tests.service.conftest import Posted, Serve, Started, bearer
 from tests.speech import FOLDER, RECORDINGS
 
-Started = Callable[..., AbstractContextManager[TestClient]]
 DATE = "今天是2026年11月23日。"
-
-
-@pytest.fixture
-def jobs(serve: Serve, tmp_path: Path) -> Started:
-    """Makes a client of an app that does jobs, to the end of a block."""
-
-    @contextmanager
-    def start(**settings: Any) -> Iterator[TestClient]:
-        with serve(data_dir=tmp_path / "data", **settings) as client:
-            key = str(settings.get("api_key", "")).partition(",")[0]
-            while client.get("/v1/audio/jobs", headers=bearer(key)).status_code == 503:
-                time.sleep(0.02)
-            yield client
-
-    return start
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def submit(client: TestClient, name: str = "date", headers: dict[str, str] | None = None, **fields: Any) -> Any:
@@ -250,31 +225,15 @@ def test_no_more_jobs_wait_and_no_more_is_stored_than_may(jobs: Started) -> None
         assert "retry-after" in refused.headers
 
 
-def test_the_end_of_a_job_is_told_to_its_callback_and_signed(jobs: Started) -> None:
-    told: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-
-    class Receiver(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.put(
-                ({k.lower(): v for k, v in self.headers.items()}, self.rfile.read(int(self.headers["content-length"])))
-            )
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None: ...
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def test_the_end_of_a_job_is_told_to_its_callback_and_signed(jobs: Started, posted: Posted) -> None:
     secret = "whsec_" + base64.b64encode(b"a secret of ours").decode()
     with jobs(allow_private_audio_urls=True, webhook_secret=secret) as client:
-        job = submit(client, callback_url=f"http://127.0.0.1:{server.server_port}/told").json()["id"]
-        headers, body = told.get(timeout=60)
+        job = submit(client, callback_url=posted.address).json()["id"]
+        headers, body = posted.bodies.get(timeout=60)
         assert json.loads(body) == client.get(f"/v1/audio/jobs/{job}").json()
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         expected = base64.b64encode(hmac.new(b"a secret of ours", signed, hashlib.sha256).digest()).decode()
         assert headers["webhook-signature"] == f"v1,{expected}"
-    server.shutdown()
-    server.server_close()
 
 
 def test_jobs_go_on_after_a_restart(serve: Serve, tmp_path: Path, jobs: Started) -> None:

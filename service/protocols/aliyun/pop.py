@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,9 +16,12 @@ from starlette.types import Scope
 from service.auth import TOKEN_LIFE_S, AccessKey, Token
 from service.errors import ServiceError
 from service.observability import request_id
+from service.protocols.aliyun.filetrans import get_task_result, submit_task
+from service.protocols.aliyun.filetrans_request import FileTask
+from service.protocols.aliyun.filetrans_response import TaskResultBody, TaskStatusBody
 from service.protocols.aliyun.pop_request import Call, read_call
 from service.protocols.aliyun.pop_response import PopFailureBody, TokenBody, TokenFields
-from service.protocols.shared.fields import failures
+from service.protocols.shared.fields import failures, field_schemas
 from service.serving import serving_of
 
 
@@ -33,7 +37,11 @@ async def create_token(call: Call) -> TokenBody:
 
 
 # What calls may ask for: a new action is one more line, and one more body in the route's documentation.
-ACTIONS: dict[str, Callable[[Call], Awaitable[BaseModel]]] = {"CreateToken": create_token}
+ACTIONS: dict[str, Callable[[Call], Awaitable[BaseModel]]] = {
+    "CreateToken": create_token,
+    "SubmitTask": submit_task,
+    "GetTaskResult": get_task_result,
+}
 
 
 class _CallRoute(APIRoute):
@@ -52,6 +60,7 @@ def _parameters() -> list[dict[str, Any]]:
     described = {
         "Action": f"What is asked for: {', '.join(f'`{name}`' for name in ACTIONS)}.",
         "Version": "Of the product's API; accepted.",
+        "TaskId": "Whose result is asked for, with `GetTaskResult`.",
         "AccessKeyId": "Of the pair that signs; it comes with `Signature`, `SignatureMethod` (`HMAC-SHA1`), "
         "`SignatureNonce`, `SignatureVersion` (`1.0`) and `Timestamp`, as the SDKs send them.",
     }
@@ -61,13 +70,23 @@ def _parameters() -> list[dict[str, Any]]:
     ]
 
 
+def _form() -> dict[str, Any]:
+    task = {
+        "type": "string",
+        "description": "With `SubmitTask`: what is to be transcribed, as JSON.",
+        "contentMediaType": "application/json",
+        "contentSchema": {"type": "object", "properties": field_schemas(FileTask)},
+    }
+    return {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": {"Task": task}}}}
+
+
 @router.get("/", include_in_schema=False)
 @router.post(
     "/",
     summary="Call an action",
-    response_model=TokenBody,
-    responses=failures(PopFailureBody, 400, 404, 408, 500),
-    openapi_extra={"parameters": _parameters()},
+    response_model=TokenBody | TaskResultBody | TaskStatusBody,
+    responses=failures(PopFailureBody, 400, 404, 408, 429, 500, 503, 507),
+    openapi_extra={"parameters": _parameters(), "requestBody": {"content": _form()}},
 )
 async def call_action(request: Request) -> Response:
     """A call is signed with the AccessKey pair of the settings; parameters may be in the query or in a form."""
@@ -76,4 +95,5 @@ async def call_action(request: Request) -> Response:
     if action is None:
         known = ", ".join(ACTIONS)
         raise ServiceError(f"There is no such action here; known: {known}.", status=404, code="InvalidAction.NotFound")
-    return Response((await action(call)).model_dump_json(), media_type="application/json")
+    body = await action(call)
+    return Response(await asyncio.to_thread(body.model_dump_json), media_type="application/json")

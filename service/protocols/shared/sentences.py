@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from service.domain import Transcript, Word, join_words
+from service.domain import Segment, Transcript, Word, join_words
 
 SENTENCE_END = frozenset("。！？!?….")
 CLAUSE_END = frozenset("，、；：,;:—")
@@ -19,12 +19,17 @@ def sentences_of(transcript: Transcript, max_length: int | None = None) -> Itera
     after the last word that does. A word that alone is longer stays whole.
     """
     for segment in transcript.segments:
-        first = 0
-        for end, word in enumerate(segment.words, start=1):
-            if _ends_with(word, SENTENCE_END) or end == len(segment.words):
-                sentence = segment.words[first:end]
-                yield from [sentence] if max_length is None else _lines(sentence, max_length)
-                first = end
+        yield from sentences_in(segment, max_length)
+
+
+def sentences_in(segment: Segment, max_length: int | None = None) -> Iterator[tuple[Word, ...]]:
+    """Yields the words of each sentence of a segment, as ``sentences_of``."""
+    first = 0
+    for end, word in enumerate(segment.words, start=1):
+        if _ends_with(word, SENTENCE_END) or end == len(segment.words):
+            sentence = segment.words[first:end]
+            yield from [sentence] if max_length is None else _lines(sentence, max_length)
+            first = end
 
 
 def _lines(words: Sequence[Word], max_length: int) -> Iterator[tuple[Word, ...]]:
