@@ -22,7 +22,9 @@ PAIR = {"ALIYUN_ACCESS_KEY_ID": KEY, "ALIYUN_ACCESS_KEY_SECRET": KEY}
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
-    with served(folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder), **PAIR) as running:
+    with served(
+        folder / "log", API_KEY=f"{KEY},another", TMPDIR=str(folder), ALLOW_PRIVATE_AUDIO_URLS="true", **PAIR
+    ) as running:
         yield running
 
 
