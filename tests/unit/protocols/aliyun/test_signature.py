@@ -66,7 +66,11 @@ def test_odd_characters_are_encoded_as_the_sdk_does() -> None:
     assert string_to_sign("POST", parameters) == text
 
 
-@given(st.dictionaries(st.text(min_size=1), st.text()), st.dictionaries(st.text(min_size=1), st.text()))
+# "Signature" is the one that is not signed.
+NAMES = st.text(min_size=1).filter(lambda name: name != "Signature")
+
+
+@given(st.dictionaries(NAMES, st.text()), st.dictionaries(NAMES, st.text()))
 def test_any_text_is_signed_as_the_sdk_does(query: dict[str, str], form: dict[str, str]) -> None:
     form = {name: value for name, value in form.items() if name not in query}
     parameters, text = sdk_signed("POST", query, form)
