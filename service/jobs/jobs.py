@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
@@ -36,6 +36,7 @@ from service.jobs.job import (
 from service.jobs.queue import JobQueue
 from service.jobs.storage import Storage
 from service.jobs.store import Claim, Counts, LostJob, NewJob, Store
+from service.jobs.uploads import Uploads
 from service.jobs.webhooks import PAUSES_S, signed_headers
 from service.observability import request_id
 from service.recordings.transcribe import Transcriber, Transcription
@@ -60,10 +61,14 @@ Describe = Callable[["Jobs", Job], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Holds what a request for one job brings: what is to be done, and the recording, unless it has an address."""
+    """Holds what a request for one job brings: what is to be done, and the recording, unless it has an address.
+
+    ``upload`` is the id of the one that has brought it instead.
+    """
 
     request: JobRequest
     file: IO[bytes] | None = None
+    upload: str = ""
 
 
 class Jobs:
@@ -79,6 +84,7 @@ class Jobs:
         self._describe = describe
         self._store = Store(settings.jobs_database)
         self._storage = Storage(settings.data_path, settings.worker, settings.storage_url)
+        self._uploads = Uploads(settings, self._store, self.check_room)
         self._lock = FileLock(settings.data_path / f"{settings.worker}.lock", thread_local=False)
         self._queue = JobQueue(
             settings.queue_database, settings.worker, settings.jobs_concurrency, takes_jobs=settings.role != "api"
@@ -140,6 +146,7 @@ class Jobs:
         self._settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock.acquire(timeout=0)
         self._storage.set_up()
+        self._uploads.set_up()
 
     def check(self) -> None:
         """Checks that jobs can be taken.
@@ -149,6 +156,16 @@ class Jobs:
         """
         if not self._ready:
             raise NotReady("Jobs can't be taken yet; try again shortly.", retry_after_s=5)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Returns the uploads that jobs may take.
+
+        Raises:
+            NotReady: jobs can't be taken yet.
+        """
+        self.check()
+        return self._uploads
 
     async def check_room(self, key: str, announced_bytes: int = 0, count: int = 1) -> None:
         """Checks that ``count`` more jobs have room, before anything of them is read.
@@ -183,22 +200,32 @@ class Jobs:
             UndecodableAudio, InvalidRequest: a recording is none.
             QueueFull, StorageFull: there is no room.
             IdempotencyConflict: the key came with another request before.
+            NotFound, UploadUnfinished: an upload is not there, or not yet.
         """
+        if idempotency is not None and (known := await self._store.call(self._store.accepted_with, key, *idempotency)):
+            return known
         await self.check_room(key, count=len(arrived))
         task = f"task_{uuid.uuid4().hex}" if is_task else ""
         new = []
         try:
             for one in arrived:
                 job_id = f"job_{uuid.uuid4().hex}"
-                size, duration_s = 0, None
-                if one.file is not None:
-                    duration_s = await _announced_s(_source(one.request, one.file.name))
-                    size = await self._store.call(self._storage.keep, job_id, one.file)
-                new.append(NewJob(job_id, key, one.request, size, duration_s, task))
+                with ExitStack() as files:
+                    request, file = one.request, one.file
+                    if one.upload:
+                        upload, file = await self._uploads.complete(key, one.upload)
+                        files.callback(file.close)
+                        request = replace(request, audio_name=upload.name)
+                    size, duration_s = 0, None
+                    if file is not None:
+                        duration_s = await _announced_s(_source(request, file.name))
+                        size = await self._store.call(self._storage.keep, job_id, file)
+                new.append(NewJob(job_id, key, request, size, duration_s, task, one.upload))
             jobs = await self._store.call(self._store.add, new, idempotency)
         except BaseException:
             await self._forget_audio([one.id for one in new])
             raise
+        await self._uploads.discard([one.upload for one in arrived if one.upload])
         accepted = {job.id for job in jobs}
         await self._forget_audio([one.id for one in new if one.id not in accepted])
         for job in jobs:
@@ -355,6 +382,7 @@ class Jobs:
             try:
                 for job in list(self._unqueued.values()):
                     await self._enqueue(job)
+                await self._uploads.tidy()
                 if expired := await self._store.call(self._store.expired):
                     await self._forget(expired)
                     log.info("deleted %d jobs that were kept long enough", len(expired))

@@ -69,7 +69,7 @@ class Storage:
                 if self._is_local:
                     os.fsync(file.fileno())
                     _link_or_copy(file.name, self._path(job_id))
-                    _sync_directory(self._root)
+                    sync_directory(self._root)
                 else:
                     self._fs.put_file(file.name, self._path(job_id))
             except OSError:
@@ -122,7 +122,8 @@ def _link_or_copy(source: str, target: str) -> None:
                 os.fsync(copied.fileno())
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Brings the names in a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

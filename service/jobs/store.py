@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -106,12 +106,26 @@ _workers = sa.Table(
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("beat", sa.BigInteger, nullable=False),
 )
+_uploads = sa.Table(
+    "asr_uploads",
+    _tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("total_bytes", sa.BigInteger, nullable=False),
+    sa.Column("received_bytes", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False, index=True),
+)
 _secrets = sa.Table(
     "asr_secrets",
     _tables,
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("value", sa.String(200), nullable=False),
 )
+
+
+NO_SUCH_UPLOAD = "There is no such upload, or no longer: a job has taken it, or it was not gone on with for too long."
 
 
 class LostJob(Exception):
@@ -127,7 +141,7 @@ class IdempotencyConflict(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """Holds what is known of a job before it is accepted."""
+    """Holds what is known of a job before it is accepted; ``upload`` is the id of the one that it takes, if any."""
 
     id: str
     key: str
@@ -135,6 +149,30 @@ class NewJob:
     audio_bytes: int = 0
     duration_s: float | None = None
     task: str = ""
+    upload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Describes an upload that no job has taken yet.
+
+    Attributes:
+        id: ``upload_`` and 32 hexadecimal digits.
+        key: Whose it is: the identity of an API key.
+        total_bytes: How large it will be.
+        received_bytes: How much of it is on the disk.
+        name: What the client calls the file; "" where it doesn't say.
+        metadata: What the client says of it, as it says it.
+        expires_at: When it is deleted, unless it goes on, in seconds of the epoch.
+    """
+
+    id: str
+    key: str
+    total_bytes: int
+    received_bytes: int
+    name: str
+    metadata: str
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +199,15 @@ class Counts:
         by_status: How many there are of each status.
         queued_s: Seconds of audio that wait, as far as their length is known.
         oldest_s: How long the oldest queued job has waited.
-        stored_bytes: What kept recordings take.
+        stored_bytes: What kept recordings and uploads take.
+        uploads: How many uploads there are.
     """
 
     by_status: Mapping[str, int]
     queued_s: float
     oldest_s: float
     stored_bytes: int
+    uploads: int
 
 
 class Store:
@@ -235,25 +275,31 @@ class Store:
 
         Raises:
             IdempotencyConflict: the key came with another request before.
+            NotFound: an upload that a job is to take is not there any more.
         """
-        if idempotency is not None and (known := self._accepted_with(new[0].key, *idempotency)):
-            return known
         try:
             with self._engine.begin() as db:
                 for one in new:
+                    if one.upload and not db.execute(sa.delete(_uploads).where(_uploads.c.id == one.upload)).rowcount:
+                        raise NotFound(NO_SUCH_UPLOAD, param="upload")
                     db.execute(sa.insert(_jobs).values(**_row_of(one)))
                     _tell(db, one.id, [("status", json.dumps({"status": "queued"}))])
                 if idempotency is not None:
                     name, digest = idempotency
                     row = {"key": new[0].key, "idempotency_key": name, "digest": digest, "job": new[0].id}
                     db.execute(sa.insert(_idempotency).values(**row))
-        except IntegrityError:  # the same request came twice at a time
-            if idempotency is None or not (known := self._accepted_with(new[0].key, *idempotency)):
+        except (IntegrityError, NotFound):  # the same request came before
+            if idempotency is None or not (known := self.accepted_with(new[0].key, *idempotency)):
                 raise
             return known
         return [self.get(one.id) for one in new]
 
-    def _accepted_with(self, key: str, name: str, digest: str) -> list[Job]:
+    def accepted_with(self, key: str, name: str, digest: str) -> list[Job]:
+        """Returns the jobs that were accepted with a client's idempotency key; none where it is new.
+
+        Raises:
+            IdempotencyConflict: it came with another request.
+        """
         with self._engine.begin() as db:
             found = db.execute(
                 sa.select(_idempotency.c.digest, _idempotency.c.job).where(
@@ -339,9 +385,13 @@ class Store:
                     _jobs.c.status == "queued"
                 )
             ).one()
+            uploads, uploaded_bytes = db.execute(
+                sa.select(sa.func.count(), sa.func.sum(_uploads.c.received_bytes)).select_from(_uploads)
+            ).one()
         oldest_s = max(0.0, time.time() - queued[1]) if queued[1] is not None else 0.0
         by_status = {status: count for status, count, _ in rows}
-        return Counts(by_status, float(queued[0] or 0), oldest_s, int(sum(size or 0 for _, _, size in rows)))
+        stored_bytes = int(sum(size or 0 for _, _, size in rows) + (uploaded_bytes or 0))
+        return Counts(by_status, float(queued[0] or 0), oldest_s, stored_bytes, uploads)
 
     def waiting(self) -> list[Job]:
         """Returns all jobs that are not finished, the oldest first."""
@@ -500,6 +550,44 @@ class Store:
         """Returns the ids of jobs that have been kept long enough."""
         with self._engine.begin() as db:
             return [job for (job,) in db.execute(sa.select(_jobs.c.id).where(_jobs.c.expires_at < time.time()))]
+
+    def add_upload(self, upload: Upload) -> None:
+        """Writes down that an upload begins."""
+        with self._engine.begin() as db:
+            db.execute(sa.insert(_uploads).values(**asdict(upload)))
+
+    def upload(self, upload_id: str, key: str) -> Upload:
+        """Returns an upload of ``key``'s.
+
+        Raises:
+            NotFound: there is none.
+        """
+        mine = sa.and_(_uploads.c.id == upload_id, _uploads.c.key == key, _uploads.c.expires_at > time.time())
+        with self._engine.begin() as db:
+            row = db.execute(sa.select(_uploads).where(mine)).one_or_none()
+        if row is None:
+            raise NotFound(NO_SUCH_UPLOAD, param="upload")
+        return Upload(**row._mapping)
+
+    def advance_upload(self, upload: Upload, more_bytes: int, expires_at: float) -> Upload | None:
+        """Writes down how far an upload has come; None where it is not where it was, or not at all."""
+        unchanged = sa.and_(_uploads.c.id == upload.id, _uploads.c.received_bytes == upload.received_bytes)
+        values: dict[str, Any] = {"received_bytes": upload.received_bytes + more_bytes, "expires_at": expires_at}
+        with self._engine.begin() as db:
+            if not db.execute(sa.update(_uploads).where(unchanged).values(**values)).rowcount:
+                return None
+        return replace(upload, **values)
+
+    def forget_upload(self, upload_id: str) -> None:
+        """Deletes an upload."""
+        with self._engine.begin() as db:
+            db.execute(sa.delete(_uploads).where(_uploads.c.id == upload_id))
+
+    def tidy_uploads(self) -> set[str]:
+        """Deletes the uploads that have not gone on for too long; returns the ids of the others."""
+        with self._engine.begin() as db:
+            db.execute(sa.delete(_uploads).where(_uploads.c.expires_at < time.time()))
+            return set(db.execute(sa.select(_uploads.c.id)).scalars())
 
     def beat(self, worker: str) -> dict[str, int]:
         """Says that a worker is alive; returns how often each has said so."""

@@ -76,6 +76,16 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
+def ended(client: TestClient, job: str, headers: dict[str, str] | None = None) -> Any:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        body = client.get(f"/v1/audio/jobs/{job}", headers=headers or {}).json()
+        if body["status"] in ("completed", "failed", "cancelled"):
+            return body
+        time.sleep(0.05)
+    raise AssertionError(body)
+
+
 @dataclass(frozen=True)
 class Posted:
     """An address on this machine, and (headers in lower case, body) of what is posted there."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.conftest import Posted, Serve, Started, bearer
+from tests.service.conftest import Posted, Serve, Started, bearer, ended
 from tests.speech import FOLDER, RECORDINGS
 
 DATE = "今天是2026年11月23日。"
@@ -26,16 +26,6 @@ def submit(client: TestClient, name: str = "date", headers: dict[str, str] | Non
 
 def submit_addresses(client: TestClient, *addresses: str) -> Any:
     return client.post("/v1/audio/jobs", files=[("audio_address[]", (None, address)) for address in addresses])
-
-
-def ended(client: TestClient, job: str, headers: dict[str, str] | None = None) -> Any:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        body = client.get(f"/v1/audio/jobs/{job}", headers=headers or {}).json()
-        if body["status"] in ("completed", "failed", "cancelled"):
-            return body
-        time.sleep(0.05)
-    raise AssertionError(body)
 
 
 def events(client: TestClient, job: str, last: int = 0) -> list[tuple[int, str, Any]]:

@@ -113,7 +113,7 @@ async def create_job(request: Request, jobs: _Jobs, key: _Caller) -> Response:
             diarization = replace(wanted.options.diarization, known_speakers=known)
             wanted = replace(wanted, options=replace(wanted.options, diarization=diarization))
         wanted = replace(wanted, audio_name=received.file_name or "")
-        arrived = _arrived(wanted, addresses, file)
+        arrived = _arrived(wanted, addresses, form.upload, file)
         idempotency = await _idempotency(request, received.fields, file)
         accepted = await jobs.submit(key, arrived, idempotency=idempotency, is_task=len(addresses) > 1)
     told = [await _body(jobs, job) for job in accepted]
@@ -122,7 +122,9 @@ async def create_job(request: Request, jobs: _Jobs, key: _Caller) -> Response:
     return Response(body.model_dump_json(), 202, headers, "application/json")
 
 
-def _arrived(wanted: JobRequest, addresses: Sequence[str], file: IO[bytes]) -> list[Arrived]:
+def _arrived(wanted: JobRequest, addresses: Sequence[str], upload: str, file: IO[bytes]) -> list[Arrived]:
+    if upload:
+        return [Arrived(wanted, upload=upload)]
     if not addresses:
         return [Arrived(wanted, file)]
     return [Arrived(replace(wanted, audio_address=address)) for address in addresses]
