@@ -135,7 +135,11 @@ def test_a_key_has_uploads_of_its_own(jobs: Started) -> None:
 def test_the_protocol_is_told(jobs: Started) -> None:
     with jobs(max_audio_size="1MB") as client:
         told = client.options("/v1/audio/uploads")
-        assert (told.status_code, told.headers["tus-version"], told.headers["tus-max-size"]) == (204, "1.0.0", "1048576")
+        assert (told.status_code, told.headers["tus-version"], told.headers["tus-max-size"]) == (
+            204,
+            "1.0.0",
+            "1048576",
+        )
         assert told.headers["tus-extension"] == "creation,creation-with-upload,expiration,termination"
 
 
@@ -170,9 +174,7 @@ def test_a_deleted_upload_is_gone(jobs: Started, tmp_path: Path) -> None:
 def test_methods_may_be_overridden(jobs: Started) -> None:
     with jobs() as client:
         upload = begin(client)
-        answer = tus(
-            client, "POST", upload, b"ab", Upload_Offset=0, Content_Type=PART, X_HTTP_Method_Override="PATCH"
-        )
+        answer = tus(client, "POST", upload, b"ab", Upload_Offset=0, Content_Type=PART, X_HTTP_Method_Override="PATCH")
         assert (answer.status_code, answer.headers["upload-offset"]) == (204, "2")
         assert tus(client, "POST", upload, X_HTTP_Method_Override="DELETE").status_code == 204
         assert tus(client, "POST", upload).status_code == 405
