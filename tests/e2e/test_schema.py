@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.e2e.conftest import KEY
 from tests.e2e.server import Served
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")  # tus names it so
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 

@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.jobs.storage._sync_directory", full)
+    monkeypatch.setattr("service.jobs.storage.sync_directory", full)
     with pytest.raises(StorageFull):
         keep(storage, "job_3", b"abc")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+import time
+
 import pytest
 
+from runners.catalog import PROJECT_ROOT
 from service.jobs import webhooks
 
 
@@ -23,3 +27,13 @@ def test_without_a_secret_it_is_not_signed() -> None:
 def test_attempts_go_on_for_about_a_day() -> None:
     assert 20 < sum(webhooks.PAUSES_S) / 3600 < 28
     assert list(webhooks.PAUSES_S) == sorted(webhooks.PAUSES_S)
+
+
+def test_the_example_takes_what_the_service_signs_and_nothing_else() -> None:
+    example = runpy.run_path(str(PROJECT_ROOT / "examples" / "jobs_webhook.py"))
+    is_genuine, secret, now = example["is_genuine"], example["secret"], time.time()
+    headers = webhooks.signed_headers(secret, "job_1", b"{}")
+    assert is_genuine(headers, b"{}", secret, now)
+    assert not is_genuine(headers, b"{ }", secret, now)
+    assert not is_genuine({**headers, "webhook-id": "job_2"}, b"{}", secret, now)
+    assert not is_genuine(headers, b"{}", secret, now + 301)
