@@ -280,4 +280,3 @@ class _Hand:
 def _check_length(upload: Upload, more_bytes: int) -> None:
     if upload.received_bytes + more_bytes > upload.total_bytes:
         raise AudioTooLarge(f"More is sent than the {upload.total_bytes} bytes that were announced.")
-

@@ -231,3 +231,13 @@ def test_uploads_count_for_what_may_be_stored(jobs: Started) -> None:
     with jobs(jobs_max_queued=2) as client:  # one is there still
         begin(client, 1)
         assert failure(tus(client, "POST", Upload_Length=1)) == (429, "queue_full")
+
+
+def test_a_part_is_one_of_the_recordings_that_may_be_on_their_way(jobs: Started) -> None:
+    with jobs(max_uploads=1) as client:
+        upload = begin(client)
+        with client.app.state.serving.uploads.admit():  # type: ignore[attr-defined]
+            refused = send(client, upload, 0, RECORDING)
+            assert failure(refused) == (429, "queue_full")
+            assert "retry-after" in refused.headers
+        assert send(client, upload, 0, RECORDING).status_code == 204

@@ -134,7 +134,7 @@ async def create_upload(request: Request, uploads: _Uploads, key: _Caller) -> Re
             raise NoPart(f"A body must be a part of the upload, with `Content-Type: {_PART}`.", param="Content-Type")
         upload = await uploads.create(key, total_bytes, name, metadata)
         if has_part:
-            upload = await uploads.append(key, upload.id, 0, request.stream(), _announced_bytes(request))
+            upload = await _receive(request, uploads, upload.id, 0)
     # Relative to the request's own address, which proxies may have changed.
     is_folder = request.scope.get("raw_path", b"").endswith(b"/")
     return _told(upload, 201, Location=upload.id if is_folder else f"uploads/{upload.id}")
@@ -163,13 +163,13 @@ async def look_up_upload(uploads: _Uploads, key: _Caller, upload_id: _Id) -> Res
         "requestBody": {"required": True, "content": {_PART: {"schema": {"type": "string", "format": "binary"}}}},
     },
 )
-async def append_to_upload(request: Request, uploads: _Uploads, key: _Caller, upload_id: _Id) -> Response:
+async def append_to_upload(request: Request, uploads: _Uploads, upload_id: _Id) -> Response:
     """Adds a part, which begins at `Upload-Offset`; of one that is cut off, all that has come is kept."""
     with counted(LABEL):
         if request.headers.get("content-type") != _PART:
             raise NoPart(f"A part must have `Content-Type: {_PART}`.", param="Content-Type")
         offset = byte_count(request.headers, "Upload-Offset")
-        upload = await uploads.append(key, upload_id, offset, request.stream(), _announced_bytes(request))
+        upload = await _receive(request, uploads, upload_id, offset)
     return _told(upload, 204)
 
 
@@ -185,7 +185,7 @@ async def override_method(request: Request, uploads: _Uploads, key: _Caller, upl
     """Does what ``X-HTTP-Method-Override`` says, for clients that know no other methods."""
     method = request.headers.get("x-http-method-override", "").upper()
     if method == "PATCH":
-        return await append_to_upload(request, uploads, key, upload_id)
+        return await append_to_upload(request, uploads, upload_id)
     if method == "DELETE":
         return await delete_upload(uploads, key, upload_id)
     if method == "HEAD":
@@ -193,5 +193,7 @@ async def override_method(request: Request, uploads: _Uploads, key: _Caller, upl
     raise HTTPException(405, "An upload goes on with PATCH.")
 
 
-def _announced_bytes(request: Request) -> int:
-    return int(request.headers.get("content-length", 0))
+async def _receive(request: Request, uploads: Uploads, upload_id: str, offset: int) -> Upload:
+    announced_bytes = int(request.headers.get("content-length", 0))
+    with serving_of(request).uploads.admit():
+        return await uploads.append(caller(request), upload_id, offset, request.stream(), announced_bytes)

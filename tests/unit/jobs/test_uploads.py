@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from service.errors import AudioTooLarge, NotFound, UploadStalled
+from service.errors import AudioTooLarge, NotFound, StorageFull, UploadStalled
 from service.jobs import uploads as module
-from service.jobs.storage import StorageFull
 from service.jobs.store import Store
 from service.jobs.uploads import UploadBusy, Uploads, UploadUnfinished, WrongOffset
 from service.settings import Settings
