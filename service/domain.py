@@ -60,6 +60,21 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Describes a recording by its header.
+
+    Attributes:
+        codec: ffmpeg's name for it, such as ``pcm_s16le`` or ``mp3``.
+        rate_hz: What it was sampled at.
+        channels: How many there are.
+    """
+
+    codec: str
+    rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Describes a stretch of speech of at most MAX_SEGMENT_SEC; it begins and ends with speech.
 
@@ -70,6 +85,7 @@ class Segment:
         text: What was said, punctuated.
         words: The same, word by word.
         speaker: Who said it; None where speakers were not told apart.
+        channel: The one in which it was said, from 0; None where channels were heard mixed.
     """
 
     index: int
@@ -78,6 +94,7 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     speaker: Speaker | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,7 @@ class Transcript:
         segments: In the order of their times.
         warnings: What of the request had no effect, for people.
         levels: How loud it is, utterance by utterance.
+        audio: What the recording is; None where that isn't known yet.
     """
 
     duration_s: float
@@ -107,6 +125,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...] = ()
     levels: tuple[Level, ...] = ()
+    audio: AudioFormat | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:

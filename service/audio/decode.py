@@ -30,7 +30,7 @@ from av.stream import Discard, Disposition
 from service.audio.mixing import weights_of
 from service.audio.plain import open_plain
 from service.audio.samples import Decoding, Frame, at_16k, mono_pieces
-from service.domain import AudioSource, Pcm
+from service.domain import AudioFormat, AudioSource, Pcm
 from service.errors import AudioTooLarge, InvalidRequest, UndecodableAudio
 
 # Only formats that a file can prove itself to be: headerless PCM, playlists (hls, concat, dash), text and
@@ -95,7 +95,7 @@ def opened(path: str, track: int | None = None) -> Iterator[Decoding]:
             announced_s = found.announced_s(size_bytes)
             is_exact = says_length if found.is_bare_stream else found.is_sole or bool(found.stream.duration)
             frames = _decoded(found, lambda: size_bytes, notes)
-            yield Decoding(frames, announced_s, found.channels, is_exact=is_exact, notes=notes)
+            yield Decoding(frames, announced_s, found.format, is_exact=is_exact, notes=notes)
 
 
 def decode(source: AudioSource, *, max_duration_s: float = math.inf) -> Generator[Pcm, None, None]:
@@ -229,9 +229,10 @@ class _Opened:
         ]
 
     @property
-    def channels(self) -> int:
-        # A codec that says so in its packets alone says 0 until one has come.
-        return max(1, self.stream.codec_context.channels)
+    def format(self) -> AudioFormat:
+        context = self.stream.codec_context
+        # A codec that says so in its packets alone says 0 channels until one has come.
+        return AudioFormat(context.codec.canonical_name, context.sample_rate or 0, max(1, context.channels))
 
     def announced_s(self, size_bytes: int) -> float | None:
         """Returns the header's duration, unless this few bytes can't hold it."""

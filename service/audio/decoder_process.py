@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ class _Decoder:
         _limit_memory(os.stat(wanted["path"]).st_size)
         with opened(wanted["path"], wanted["track"]) as decoding:
             self._notes = decoding.notes
-            self._channel.send(Kind.OPENED, {"announced_s": decoding.announced_s, "channels": decoding.channels})
+            self._channel.send(Kind.OPENED, {"announced_s": decoding.announced_s, "format": asdict(decoding.format)})
             kind, body = self._channel.receive()
             if kind == Kind.CLOSE:
                 return

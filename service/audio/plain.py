@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.audio import g711
 from service.audio.mixing import weights_of
 from service.audio.samples import MAX_CHANNELS, RATES_HZ, Decoding, Frame
-from service.domain import AudioSource, RawPcm
+from service.domain import AudioFormat, AudioSource, RawPcm
 from service.errors import InvalidRequest, UndecodableAudio
 
 RAW_RATES_HZ = range(8_000, 96_001)
@@ -42,7 +42,7 @@ def open_plain(source: AudioSource) -> Decoding | None:
     if source.raw is None:
         return _open_wav(path, size_bytes)
     stretch = _Stretch(_raw_layout(source.raw), 0, size_bytes)
-    return Decoding(_frames(path, [stretch]), stretch.duration_s or None, stretch.layout.channels)
+    return Decoding(_frames(path, [stretch]), stretch.duration_s or None, stretch.layout.format)
 
 
 class _Stretch(NamedTuple):
@@ -89,7 +89,8 @@ def _open_wav(path: Path, size_bytes: int) -> Decoding | None:
         notes.append(f"The last {size_bytes - at} bytes of the recording are no audio that can be read with the rest.")
     duration_s = sum(stretch.duration_s for stretch in stretches)
     channels = max(stretch.layout.channels for stretch in stretches)
-    return Decoding(_frames(path, stretches), duration_s or None, channels, notes=notes)
+    format = replace(stretches[0].layout.format, channels=channels)
+    return Decoding(_frames(path, stretches), duration_s or None, format, notes=notes)
 
 
 def _frames(path: Path, stretches: Sequence[_Stretch]) -> Iterator[Frame]:
@@ -131,6 +132,16 @@ _READERS: dict[tuple[int, int], Callable[[bytes], NDArray[np.generic]]] = {
     (6, 1): lambda data: np.frombuffer(g711.pcm16(data, "a"), "<i2"),
     (7, 1): lambda data: np.frombuffer(g711.pcm16(data, "mu"), "<i2"),
 }
+_CODECS = {
+    (1, 1): "pcm_u8",
+    (1, 2): "pcm_s16le",
+    (1, 3): "pcm_s24le",
+    (1, 4): "pcm_s32le",
+    (3, 4): "pcm_f32le",
+    (3, 8): "pcm_f64le",
+    (6, 1): "pcm_alaw",
+    (7, 1): "pcm_mulaw",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,11 @@ class Layout:
     tag: int = 1
     sample_bytes: int = 2
     weights: tuple[float, ...] = ()
+
+    @property
+    def format(self) -> AudioFormat:
+        """Describes it as ffmpeg would."""
+        return AudioFormat(_CODECS[self.tag, self.sample_bytes], self.rate_hz, self.channels)
 
     @property
     def frame_bytes(self) -> int:

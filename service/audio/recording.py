@@ -21,7 +21,7 @@ from service.audio.decoders import Decoder, decoders
 from service.audio.plain import open_plain
 from service.audio.samples import FULL_BLOCK, Decoding
 from service.audio.wire import Kind
-from service.domain import AudioSource, Pcm
+from service.domain import AudioFormat, AudioSource, Pcm
 
 T = TypeVar("T")
 
@@ -39,14 +39,15 @@ class Recording:
 
     Attributes:
         warnings: What the client should know of it, once all of it has been decoded.
+        format: What its header says it is, once it has been opened.
     """
 
     def __init__(self, source: AudioSource) -> None:
         self.warnings: tuple[str, ...] = ()
+        self.format: AudioFormat | None = None
         self._source = source
         self._is_open = False
         self._announced_s: float | None = None
-        self._channels = 1
         self._plain: Decoding | None = None
         self._decoder: Decoder | None = None
 
@@ -68,7 +69,8 @@ class Recording:
             UndecodableAudio, InvalidRequest, NotReady: as ``estimate_s``.
         """
         await self._open()
-        return self._channels
+        assert self.format is not None
+        return self.format.channels
 
     async def blocks(self, max_duration_s: float = math.inf) -> AsyncGenerator[Pcm, None]:
         """Yields its audio as ``Decoding.blocks`` does.
@@ -120,7 +122,7 @@ class Recording:
             return
         self._plain = await _in_thread(lambda: open_plain(self._source))
         if self._plain is not None:
-            self._announced_s, self._channels = self._plain.announced_s, self._plain.channels
+            self._announced_s, self.format = self._plain.announced_s, self._plain.format
         else:
             decoder = await self._opened_decoder()
             if decoders.recordings.try_take():
@@ -147,7 +149,7 @@ class Recording:
             decoders.release(decoder)
             raise
         told = json.loads(body)
-        self._announced_s, self._channels = told["announced_s"], told["channels"]
+        self._announced_s, self.format = told["announced_s"], AudioFormat(**told["format"])
         return decoder
 
     def _likely_s(self) -> float:

@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from service.audio.mixing import Mixer, weights_of_one
-from service.domain import SAMPLE_RATE_HZ, Pcm
+from service.domain import SAMPLE_RATE_HZ, AudioFormat, Pcm
 from service.errors import AudioTooLarge, UndecodableAudio
 
 BLOCK_S = 10
@@ -56,14 +56,14 @@ class Decoding:
     Attributes:
         frames: All of it, once, in order.
         announced_s: How long its header says it is; None where it says nothing credible.
-        channels: How many its header says there are; where it has fewer after all, the others are silent.
+        format: What its header says it is; where it has fewer channels after all, the others are silent.
         is_exact: Whether that is no guess.
         notes: What was noticed that the client should know; complete once all has been decoded.
     """
 
     frames: Iterator[Frame]
     announced_s: float | None
-    channels: int
+    format: AudioFormat
     is_exact: bool = True
     notes: list[str] = field(default_factory=list)
 

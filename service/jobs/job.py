@@ -40,6 +40,7 @@ class JobRequest:
         audio_name: What the client calls the file; "" where it doesn't say.
         audio_track: Which of several audio tracks is meant, from 1; None: the file's default.
         raw: How headerless PCM is to be read.
+        channels: Which channels are transcribed, each on its own, from 0; none: all of them, mixed.
         callback_url: Where the end of the job is told; "": nowhere.
         label: Free text of the client's.
         interactive: Whether it goes before the other jobs of its key.
@@ -53,6 +54,7 @@ class JobRequest:
     audio_name: str = ""
     audio_track: int | None = None
     raw: RawPcm | None = None
+    channels: tuple[int, ...] = ()
     callback_url: str = ""
     label: str = ""
     interactive: bool = False
@@ -78,6 +80,7 @@ class JobRequest:
             "audio_name": self.audio_name,
             "audio_track": self.audio_track,
             "raw": asdict(self.raw) if self.raw else None,
+            "channels": list(self.channels),
             "callback_url": self.callback_url,
             "label": self.label,
             "interactive": self.interactive,
@@ -102,6 +105,7 @@ class JobRequest:
         return cls(
             RecognitionOptions(model, hotwords=hotwords, diarization=diarization, **options),
             raw=RawPcm(**raw) if raw else None,
+            channels=tuple(read.pop("channels", ())),
             warnings=tuple(read.pop("warnings")),
             **read,
         )

@@ -22,6 +22,7 @@ from service.domain import AudioSource, Segment, Transcript
 from service.errors import InvalidRequest, ModelNotFound, NotFound, NotReady, QueueFull, RecognitionFailed, ServiceError
 from service.failures import failure_of
 from service.intake.fetch import fetch_audio, post
+from service.jobs.channels import in_order, together
 from service.jobs.checkpoint import Checkpoint
 from service.jobs.job import (
     Event,
@@ -282,10 +283,10 @@ class Jobs:
         if text is not None:
             transcript = await asyncio.to_thread(transcript_from_json, text)
             return replace(transcript, warnings=(*transcript.warnings, *job.request.warnings))
-        segments = [segment_from_json(segment) for segment in await self._store.call(self._store.segments, job.id)]
+        segments = in_order(map(segment_from_json, await self._store.call(self._store.segments, job.id)))
         options = job.request.options
         language = options.language or options.model.languages[0]
-        return Transcript(job.duration_s or 0.0, language, options.model.id, tuple(segments), job.request.warnings)
+        return Transcript(job.duration_s or 0.0, language, options.model.id, segments, job.request.warnings)
 
     async def correct(self, job: Job, change: Callable[[Transcript], Transcript]) -> None:
         """Puts a corrected transcript in the place of a completed job's; ``change`` is called in a thread.
@@ -492,18 +493,29 @@ class Jobs:
         local = self._storage.local(job.id)
         path = await self._store.call(local.__enter__)
         try:
-            recording = Recording(_source(job.request, path))
+            source = _source(job.request, path)
+            recording = Recording(source)
             try:
                 likely_s = await recording.estimate_s()
+                count = await recording.channels()
+                channels = _channels(job.request, count)
+                recordings = [recording]
+                if count > 1 and channels != [None]:
+                    await recording.close()  # each channel opens the file in its turn
+                    recordings = [Recording(replace(source, channel=channel)) for channel in channels]
                 checkpoint = Checkpoint(claim.checkpoints)
-                transcription = self._transcriber().start(recording, job.request.options, memory=checkpoint)
-                writer = _Writer(self._store, job, run, checkpoint, transcription, likely_s)
+                start = self._transcriber().start
+                transcriptions = [
+                    start(each, job.request.options, memory=checkpoint.channel(position))
+                    for position, each in enumerate(recordings)
+                ]
+                writer = _Writer(self._store, job, run, checkpoint, channels, transcriptions, likely_s)
                 await writer.follow()
             finally:
                 await recording.close()
         finally:
             await self._store.call(local.__exit__, None, None, None)
-        transcript = transcription.transcript
+        transcript = writer.transcript
         text = await asyncio.to_thread(transcript_to_json, transcript)
         await self._end(job.id, run, "completed", transcript=text, duration_s=transcript.duration_s)
 
@@ -577,20 +589,33 @@ class _Writer:
         job: Job,
         run: str,
         checkpoint: Checkpoint,
-        transcription: Transcription,
+        channels: Sequence[int | None],
+        transcriptions: Sequence[Transcription],
         likely_s: float,
     ) -> None:
+        """``transcriptions`` are those of ``channels``, which take turns."""
         self._store = store
         self._job = job
         self._run = run
         self._checkpoint = checkpoint
-        self._transcription = transcription
+        self._channels = channels
+        self._transcriptions = transcriptions
         self._likely_s = max(likely_s, 0.1)
         self._told = job.segments  # segments that an earlier run has told come again, and are the same
         self._segments: list[Segment] = []
 
+    @property
+    def transcript(self) -> Transcript:
+        """Returns what has been transcribed; all of it at the end."""
+        return together(
+            [
+                replace(each, segments=tuple(replace(segment, channel=channel) for segment in each.segments))
+                for channel, each in zip(self._channels, (t.transcript for t in self._transcriptions), strict=True)
+            ]
+        )
+
     async def follow(self) -> None:
-        """Iterates the transcription to its end.
+        """Iterates the transcriptions to their end.
 
         Raises:
             LostJob: the job is no longer this run's.
@@ -609,15 +634,17 @@ class _Writer:
             await asyncio.gather(iterating, return_exceptions=True)
 
     async def _iterate(self) -> None:
-        async for told in self._transcription:
-            if isinstance(told, Segment):
-                self._segments.append(told)
+        for channel, transcription in zip(self._channels, self._transcriptions, strict=True):
+            async for told in transcription:
+                if isinstance(told, Segment):
+                    self._segments.append(replace(told, index=len(self._segments), channel=channel))
 
     async def _write(self) -> None:
         new = self._segments[self._told :]
         data = self._checkpoint.take()
-        likely_s = max(self._likely_s, self._transcription.recognised_s)
-        progress = round(min(0.999, self._transcription.recognised_s / likely_s), 3)
+        recognised_s = [transcription.recognised_s for transcription in self._transcriptions]
+        likely_s = max(self._likely_s, *recognised_s) * len(recognised_s)
+        progress = round(min(0.999, sum(recognised_s) / likely_s), 3)
         await self._store.call(
             self._store.keep,
             self._job.id,
@@ -633,6 +660,19 @@ class _Writer:
 
 def _source(request: JobRequest, path: str) -> AudioSource:
     return AudioSource(path, request.raw, request.audio_track, request.audio_name)
+
+
+def _channels(request: JobRequest, count: int) -> list[int | None]:
+    """Returns the channels of so many that are to be heard; None: all of them, mixed.
+
+    Raises:
+        InvalidRequest: there is one less.
+    """
+    if missing := [channel for channel in request.channels if channel >= count]:
+        raise InvalidRequest(
+            f"The recording has {count} channels, counted from 0: there is no channel {missing[0]}.", param="channel_id"
+        )
+    return [*request.channels] or [None]
 
 
 async def _announced_s(source: AudioSource) -> float:

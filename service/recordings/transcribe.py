@@ -172,6 +172,7 @@ class Transcription:
                 *self._untimed(),
             ),
             levels=tuple(self._levels[index] for index in sorted(self._levels)),
+            audio=self._recording.format,
         )
 
     @property

@@ -39,6 +39,7 @@ def test_a_request_is_read_as_it_was_written() -> None:
         RecognitionOptions(MODEL, "zh", "上下文", (Hotword("词", 20),), False, False, False, Diarization(2, (known,))),
         audio_address="http://example.com/a",
         raw=RawPcm(8000, 2),
+        channels=(0, 1),
         callback_url="http://example.com/b",
         label="标签",
         interactive=True,
