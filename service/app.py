@@ -21,7 +21,7 @@ from service.serving import Serving
 
 VERSION = "0.1.0"
 
-_API_PREFIXES = ("/v1", "/stream")
+_API_PREFIXES = ("/v1", "/stream", "/api/")
 _ELSEWHERE = re.compile(
     r"^(?:/openai/deployments/[^/]+|/openai/v1|/openai|/v1/v1)?(?=/(?:audio/trans|models(?:/|$)|realtime$))"
 )

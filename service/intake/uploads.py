@@ -128,17 +128,28 @@ async def receive_fields(request: Request) -> list[tuple[str, str]]:
         InvalidRequest: broken, or out of bounds.
         UploadStalled: nothing has come for too long.
     """
-    body = bytearray()
-    async for chunk in _chunks(request):
-        body += chunk
-        if len(body) > FORM_OVERHEAD_BYTES:
-            raise InvalidRequest(f"The form is longer than {FORM_OVERHEAD_BYTES} bytes.")
+    body = await receive_small_body(request)
     if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
         return []
     try:
         return parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
         raise InvalidRequest(f"The form is not of at most {MAX_FIELDS} fields in UTF-8.") from None
+
+
+async def receive_small_body(request: Request) -> bytes:
+    """Reads a body without a recording in it, of at most FORM_OVERHEAD_BYTES.
+
+    Raises:
+        InvalidRequest: it is longer.
+        UploadStalled: nothing has come for too long.
+    """
+    body = bytearray()
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > FORM_OVERHEAD_BYTES:
+            raise InvalidRequest(f"The body is longer than {FORM_OVERHEAD_BYTES} bytes.")
+    return bytes(body)
 
 
 async def refuse_body(request: Request, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -182,6 +182,15 @@ class Job:
     def is_finished(self) -> bool:
         """Says whether nothing more will come of it."""
         return self.status in FINISHED
+
+
+def task_status(jobs: Sequence[Job]) -> Status:
+    """Returns where a task stands by its jobs: in the end the best that any of them has come to."""
+    statuses = {job.status for job in jobs}
+    if statuses & {"queued", "running"}:
+        return "queued" if statuses == {"queued"} else "running"
+    ends: tuple[Status, ...] = ("completed", "cancelled")
+    return next((status for status in ends if status in statuses), "failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,10 @@ class Jobs:
         """Returns a page of ``key``'s jobs; see ``Store.page``."""
         return await self._store.call(self._store.page, key, **wanted)
 
+    async def tasks(self, key: str, **wanted: Any) -> tuple[int, list[list[Job]]]:
+        """Returns a page of ``key``'s tasks; see ``Store.tasks``."""
+        return await self._store.call(self._store.tasks, key, **wanted)
+
     async def position(self, job: Job) -> int:
         """Counts the jobs before a queued one, itself included."""
         return await self._store.call(self._store.position, job)
@@ -354,6 +358,10 @@ class Jobs:
     async def vocabularies(self, key: str) -> dict[str, str]:
         """Returns ``key``'s hotword lists as they were written, by id."""
         return await self._store.call(self._store.vocabularies, key)
+
+    async def vocabulary(self, key: str, vocabulary_id: str) -> str | None:
+        """Returns one of ``key``'s hotword lists as it was written; None where there is none of that id."""
+        return await self._store.call(self._store.vocabulary, key, vocabulary_id)
 
     async def put_vocabulary(self, key: str, vocabulary_id: str, data: str) -> None:
         """Writes a hotword list down, in place of one with its id."""

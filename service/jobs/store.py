@@ -365,6 +365,41 @@ class Store:
             rows = db.execute(query.order_by(_jobs.c.number.desc()).limit(limit).offset(offset))
             return [_job(row) for row in rows]
 
+    def tasks(
+        self,
+        key: str,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int,
+        offset: int,
+    ) -> tuple[int, list[list[Job]]]:
+        """Returns how many tasks of ``key``'s there are, and the jobs of a page of them, the newest first.
+
+        A job of its own is a task; ``status`` is that of a task, see ``task_status``.
+        """
+        task = sa.case((_jobs.c.task != sa.literal_column("''"), _jobs.c.task), else_=_jobs.c.id)
+        query = sa.select(task.label("task"), sa.func.max(_jobs.c.number).label("last"))
+        query = query.where(_jobs.c.key == key).group_by(task)
+        if model is not None:  # as JobRequest.to_json begins
+            begins = f'{{"options": {{"model": {json.dumps(model, ensure_ascii=False)},'
+            query = query.where(_jobs.c.request.startswith(begins, autoescape=True))
+        if since is not None:
+            query = query.where(_jobs.c.created_at >= since)
+        if until is not None:
+            query = query.where(_jobs.c.created_at <= until)
+        if status is not None:
+            query = query.having(_all_are(status))
+        with self._engine.begin() as db:
+            total = db.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
+            page = query.order_by(sa.desc("last")).limit(limit).offset(offset)
+            names = [row.task for row in db.execute(page)]
+            either = sa.or_(_jobs.c.task.in_(names), sa.and_(_jobs.c.task == "", _jobs.c.id.in_(names)))
+            jobs = [_job(row) for row in db.execute(sa.select(_jobs).where(either).order_by(_jobs.c.number))]
+        return total, [[job for job in jobs if name in (job.task, job.id)] for name in names]
+
     def position(self, job: Job) -> int:
         """Counts how many of its key's queued jobs come before a job, itself included."""
         earlier, hurried = _jobs.c.number <= job.number, _jobs.c.interactive.is_(True)
@@ -608,6 +643,13 @@ class Store:
             query = sa.select(_vocabularies).where(_vocabularies.c.key == key).order_by(_vocabularies.c.number)
             return {row.id: row.data for row in db.execute(query)}
 
+    def vocabulary(self, key: str, vocabulary_id: str) -> str | None:
+        """Returns one of ``key``'s hotword lists as it was written; None where there is none of that id."""
+        with self._engine.begin() as db:
+            mine = sa.and_(_vocabularies.c.id == vocabulary_id, _vocabularies.c.key == key)
+            data: str | None = db.execute(sa.select(_vocabularies.c.data).where(mine)).scalar()
+        return data
+
     def put_vocabulary(self, key: str, vocabulary_id: str, data: str) -> None:
         """Writes a hotword list down, in place of one with its id."""
         with self._engine.begin() as db:
@@ -671,6 +713,22 @@ def _job(row: Any) -> Job:
         cpu_s=row.cpu_s,
         failure=Failure(**json.loads(row.failure)) if row.failure else None,
     )
+
+
+def _all_are(status: Status) -> sa.ColumnElement[bool]:
+    """Says of a group of jobs what ``task_status`` does."""
+
+    def any_is(*statuses: Status) -> sa.ColumnElement[bool]:
+        return sa.func.max(sa.case((_jobs.c.status.in_(statuses), 1), else_=0)) == 1
+
+    any_open, any_begun = any_is("queued", "running"), any_is("running", *FINISHED)
+    if status == "queued":
+        return sa.and_(any_open, sa.not_(any_begun))
+    if status == "running":
+        return sa.and_(any_open, any_begun)
+    better: dict[Status, tuple[Status, ...]] = {"completed": (), "cancelled": ("completed",)}
+    others = better.get(status, ("completed", "cancelled"))
+    return sa.and_(sa.not_(any_open), any_is(status), *(sa.not_(any_is(other)) for other in others))
 
 
 def _of_task(task: str) -> sa.Select[Any]:

@@ -6,7 +6,13 @@ what it is told.
 
 from __future__ import annotations
 
-from service.protocols import aliyun, first_message, openai, qwen
+from service.protocols import aliyun, dashscope, first_message, openai, qwen
 from service.protocols.shared.protocol import Protocol
 
-PROTOCOLS: tuple[Protocol, ...] = (*openai.PROTOCOLS, *aliyun.PROTOCOLS, *qwen.PROTOCOLS, first_message.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (
+    *openai.PROTOCOLS,
+    *aliyun.PROTOCOLS,
+    *dashscope.PROTOCOLS,
+    *qwen.PROTOCOLS,
+    first_message.PROTOCOL,
+)

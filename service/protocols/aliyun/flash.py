@@ -14,7 +14,14 @@ from service.intake.disconnect import unless_disconnected
 from service.intake.recording import Job, admitted
 from service.protocols.aliyun.flash_request import FlashQuery, FlashRequest, resolve
 from service.protocols.aliyun.flash_response import FlashBody, FlashTask, flash_body
-from service.protocols.aliyun.rest import DOCUMENTED_TASK_ID, REQUEST_BODY, receive_audio, response_of, task_id
+from service.protocols.aliyun.rest import (
+    DOCUMENTED_TASK_ID,
+    REQUEST_BODY,
+    items_of,
+    receive_audio,
+    response_of,
+    task_id,
+)
 from service.protocols.aliyun.rest_request import query_parameters
 from service.protocols.aliyun.rest_response import FailureBody
 from service.protocols.shared.fields import failures
@@ -32,7 +39,7 @@ async def _job(request: Request) -> AsyncIterator[Job[FlashRequest]]:
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[FlashRequest, AudioSource]:
     """Returns the query, understood before the body is read, and the audio in ``file``."""
     query = request.query_params
-    wanted = resolve(FlashQuery.from_items(query.multi_items()), query.keys(), settings.enabled_models)
+    wanted = resolve(FlashQuery.from_items(await items_of(request)), query.keys(), settings.enabled_models)
     return wanted, await receive_audio(request, settings, file, wanted)
 
 

@@ -20,6 +20,7 @@ from service.protocols.aliyun.live_request import Directive, StartPayload, read_
 from service.protocols.aliyun.live_response import RecognizerMessages, Task, TranscriberMessages, task_failed
 from service.protocols.shared.conversation import Connection, LiveSession, live_session, report_failures
 from service.protocols.shared.fields import json_object
+from service.protocols.shared.vocabularies import with_own_words
 from service.serving import Serving
 
 LABEL = "aliyun_ws"
@@ -64,7 +65,8 @@ class _Conversation:
         return directive
 
     async def _perform(self, start: Directive) -> None:
-        asked = StartPayload.read(start.payload)
+        words = await with_own_words(self._connection.websocket, start.payload.get("vocabulary_id"))
+        asked = StartPayload.read({**start.payload, "vocabulary_id": words})
         self._warnings = asked.warnings
         task = Task(start.task_id, start.namespace, with_words=asked.enable_words)
         messages = TranscriberMessages(task) if start.namespace == "SpeechTranscriber" else RecognizerMessages(task)

@@ -25,6 +25,7 @@ from service.observability import request_id
 from service.protocols.aliyun import rest_response as bodies
 from service.protocols.aliyun.rest_request import RecognitionQuery, RecognitionRequest, query_parameters, resolve
 from service.protocols.shared.fields import failures
+from service.protocols.shared.vocabularies import with_own_words
 from service.serving import serving_of
 from service.settings import Settings
 
@@ -68,7 +69,7 @@ async def _job(request: Request) -> AsyncIterator[Job[RecognitionRequest]]:
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[RecognitionRequest, AudioSource]:
     """Returns the query, understood before the body is read, and the audio in ``file``."""
     query = request.query_params
-    wanted = resolve(RecognitionQuery.from_items(query.multi_items()), query.keys(), settings.enabled_models)
+    wanted = resolve(RecognitionQuery.from_items(await items_of(request)), query.keys(), settings.enabled_models)
     return wanted, await receive_audio(request, settings, file, wanted)
 
 
@@ -88,6 +89,12 @@ async def receive_audio(
     elif not await receive_body(request, file, max_bytes=settings.max_audio_size):
         raise InvalidRequest("There is no audio: send it as the body, or its address as `audio_address`.")
     return await disk.in_thread(lambda: audio_source(file.name, wanted.raw, wanted.audio_track))
+
+
+async def items_of(request: Request) -> list[tuple[str, str]]:
+    """Returns a query's names and values; the id of a hotword list of the caller's is its words."""
+    items = request.query_params.multi_items()
+    return [(name, await with_own_words(request, value) if name == "vocabulary_id" else value) for name, value in items]
 
 
 @router.post(

@@ -12,6 +12,7 @@ from service.errors import InvalidRequest, UnsupportedSampleRate
 _FAILURES = {
     400: "The request is wrong; the message names the field.",
     401: "The API key is missing or wrong.",
+    403: "What is asked for is not done this way.",
     404: "There is no such model, or no such thing of yours.",
     408: "The upload has stalled.",
     409: "The `Idempotency-Key` came with another request before.",

@@ -63,7 +63,9 @@ def read_hotwords(value: object) -> ReadHotwords:
             raise ValueError(f"must have at most {_LONGEST_TEXT} characters")
         value = cleaned(value).strip()
         if _VOCABULARY_ID.fullmatch(value):
-            return ReadHotwords((), ("ids of vocabularies are not known here: send the words, `词1 20 词2 50`.",))
+            return ReadHotwords(
+                (), ("no hotword list of yours has this id; words themselves are sent as `词1 20 词2 50`.",)
+            )
     if isinstance(value, Sequence | Mapping) and not isinstance(value, str):
         _refuse_more(len(value))
     hotwords = []
