@@ -16,6 +16,7 @@ def together(channels: Sequence[Transcript]) -> Transcript:
         max(channels, key=lambda transcript: len(transcript.text)),  # in the language that most was said in
         duration_s=max(transcript.duration_s for transcript in channels),
         segments=in_order(segment for transcript in channels for segment in transcript.segments),
+        levels=tuple(sorted((level for t in channels for level in t.levels), key=lambda level: level.start_s)),
         # What is noticed of a file is noticed with every channel.
         warnings=tuple(dict.fromkeys(warning for transcript in channels for warning in transcript.warnings)),
     )

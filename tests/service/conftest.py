@@ -117,11 +117,18 @@ def posted() -> Iterator[Posted]:
 @pytest.fixture
 def address() -> Iterator[str]:
     """The address of a web server on this machine that has the shipped recordings."""
+    with web_server(FOLDER) as address:
+        yield address
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """The address of a web server on this machine that has the files of a folder."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: Any) -> None: ...
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(FOLDER)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -77,7 +77,7 @@ def test_protocols_know_nothing_of_engines() -> None:
 
 
 def test_no_vendors_protocols_import_anothers() -> None:
-    assert {"openai", "aliyun", "funasr", "qwen"} <= set(VENDORS)
+    assert {"openai", "aliyun", "dashscope", "funasr", "qwen"} <= set(VENDORS)
     for vendor in VENDORS:
         others = [f"service.protocols.{other}" for other in VENDORS if other != vendor]
         assert breaches(f"service.protocols.{vendor}", *others) == []

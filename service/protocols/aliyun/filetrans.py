@@ -10,7 +10,7 @@ from service.domain import Transcript
 from service.errors import InvalidRequest, ModelNotFound, NotFound, ServiceError
 from service.jobs.job import Job
 from service.jobs.jobs import Arrived, Jobs
-from service.protocols.aliyun.filetrans_request import read_task, resolve
+from service.protocols.aliyun.filetrans_request import read_task, resolve, task_object
 from service.protocols.aliyun.filetrans_response import (
     TaskResultBody,
     TaskStatusBody,
@@ -21,6 +21,7 @@ from service.protocols.aliyun.filetrans_response import (
     result_body,
 )
 from service.protocols.aliyun.pop_request import Call
+from service.protocols.shared.vocabularies import with_own_words
 from service.serving import counted, serving_of
 
 LABEL = "aliyun_filetrans"
@@ -33,8 +34,9 @@ async def submit_task(call: Call) -> TaskStatusBody:
     jobs = serving.jobs
     try:
         with counted(LABEL):
-            task, names = read_task(call.parameters.get("Task", ""))
-            wanted = resolve(task, names, serving.settings.enabled_models)
+            given = task_object(call.parameters.get("Task", ""))
+            words = await with_own_words(call.request, given.get("vocabulary_id"))
+            wanted = resolve(read_task({**given, "vocabulary_id": words}), given, serving.settings.enabled_models)
             (job,) = await jobs.submit(caller(call.request), [Arrived(wanted)])
     except (InvalidRequest, ModelNotFound) as failure:
         return refused_body(failure)

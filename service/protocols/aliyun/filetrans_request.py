@@ -70,16 +70,25 @@ class FileTask(ClientValues):
     )
 
 
-def read_task(text: str) -> tuple[FileTask, Iterable[str]]:
-    """Returns what a ``Task`` says, and the names that it says it under.
+def task_object(text: str) -> dict[str, Any]:
+    """Returns the object that a ``Task`` is.
 
     Raises:
-        InvalidRequest: it is no JSON object, or has a value that can't be understood; ``param`` names that.
+        InvalidRequest: it is none.
     """
     given = json_object(text)
     if given is None:
         raise InvalidRequest("`Task` must be a JSON object.", param="Task")
-    return FileTask.read({name: value for name, value in given.items() if value != ""}), given
+    return given
+
+
+def read_task(given: Mapping[str, Any]) -> FileTask:
+    """Reads what a ``Task`` says.
+
+    Raises:
+        InvalidRequest: it has a value that can't be understood; ``param`` names it.
+    """
+    return FileTask.read({name: value for name, value in given.items() if value != ""})
 
 
 def resolve(task: FileTask, names: Iterable[str], enabled: Sequence[str]) -> JobRequest:

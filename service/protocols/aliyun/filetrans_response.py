@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.domain import Level, Segment, Speaker, Transcript, Word, join_words
+from service.domain import Level, Segment, Transcript, Word, join_words
 from service.errors import ServiceError
 from service.jobs.job import Failure, Job
 from service.observability import request_id
@@ -81,7 +81,7 @@ class TaskStatusBody(BaseModel):
 
 
 class TranscribedSentence(BaseModel):
-    """Gives a sentence, its times in ms from the start of the file, and its channel, which is always 0.
+    """Gives a sentence, its times in ms from the start of the file, and its channel; 0 where they are mixed.
 
     ``EmotionValue``, from 1 to 10, is how loud the speech around it is, in 10 dB; ``SilenceDuration`` is the pause
     before it in s; ``SpeechRate`` is in characters or words a minute; ``SpeakerId`` is there where speakers are told
@@ -184,7 +184,7 @@ def _failure_code(job: Job, failure: Failure) -> int:
 def _result(transcript: Transcript, details: Mapping[str, Any]) -> TranscriptionResult:
     """Renders what a task asked for; of another protocol's job every sentence is told, and no words."""
     segments = [_within(segment, details.get("valid_times", ())) for segment in transcript.segments]
-    words = [_word(word) for segment in segments for word in segment.words if word.timed]
+    words = [_word(word, segment.channel) for segment in segments for word in segment.words if word.timed]
     return TranscriptionResult(
         Sentences=list(_sentences(segments, transcript.levels, details.get("sentence_max_length"))),
         Words=words if details.get("enable_words") else None,
@@ -208,13 +208,15 @@ def _sentences(
     silent_since_s = 0.0
     for segment in segments:
         for words in sentences_in(segment, max_length):
-            yield _sentence(words, segment.speaker, words[0].start_s - silent_since_s, _emotion(words, levels))
+            yield _sentence(words, segment, words[0].start_s - silent_since_s, _emotion(words, levels))
             silent_since_s = words[-1].end_s
 
 
-def _sentence(words: Sequence[Word], speaker: Speaker | None, silence_s: float, emotion: float) -> TranscribedSentence:
+def _sentence(words: Sequence[Word], segment: Segment, silence_s: float, emotion: float) -> TranscribedSentence:
+    speaker = segment.speaker
     minutes = (words[-1].end_s - words[0].start_s) / 60
     return TranscribedSentence(
+        ChannelId=segment.channel or 0,
         BeginTime=_ms(words[0].start_s),
         EndTime=_ms(words[-1].end_s),
         Text=join_words(words),
@@ -234,8 +236,8 @@ def _emotion(words: Sequence[Word], levels: Sequence[Level]) -> float:
     return round(min(max((found.dbfs + _FULL_SCALE_DB) / 10, 1.0), 10.0), 1)
 
 
-def _word(word: Word) -> TranscribedWord:
-    return TranscribedWord(Word=word.text, BeginTime=_ms(word.start_s), EndTime=_ms(word.end_s))
+def _word(word: Word, channel: int | None) -> TranscribedWord:
+    return TranscribedWord(Word=word.text, BeginTime=_ms(word.start_s), EndTime=_ms(word.end_s), ChannelId=channel or 0)
 
 
 def _ms(seconds: float) -> int:

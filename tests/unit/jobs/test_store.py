@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runners import catalog
 from service.domain import Diarization, Hotword, KnownSpeaker, RawPcm, RecognitionOptions
 from service.errors import NotFound
-from service.jobs.job import Failure, JobRequest
+from service.jobs.job import FINISHED, Failure, JobRequest, Status, task_status
 from service.jobs.store import IdempotencyConflict, LostJob, NewJob, Store
 from tests.speech import RECORDINGS
 
@@ -154,3 +156,63 @@ def test_a_model_that_is_gone_hides_no_job(store: Store, monkeypatch: pytest.Mon
     monkeypatch.setattr(catalog, "models", lambda: others)
     assert [found.id for found in store.page("k")] == [job]
     assert store.get(job).request.options.model.id == MODEL.id
+
+
+def test_tasks_are_counted_and_found_by_where_they_stand(store: Store) -> None:
+    request = JobRequest(RecognitionOptions(MODEL))
+
+    def task(name: str, *statuses: Status, key: str = "k") -> None:
+        new = [NewJob(f"job_{name}{n}", key, request, 1, 60.0, f"task_{name}") for n in range(len(statuses))]
+        for job, status in zip(store.add(new), statuses, strict=True):
+            if status != "queued":
+                store.claim(job.id, "r")
+            if status in FINISHED:
+                store.finish(job.id, "r", status, keep_s=100)
+
+    ends = {
+        "w": ("queued", "queued"),
+        "r": ("completed", "queued"),
+        "s": ("running",),
+        "c": ("failed", "completed", "cancelled"),
+        "x": ("failed", "cancelled"),
+        "f": ("failed", "failed"),
+    }
+    for name, statuses in ends.items():
+        task(name, *statuses)  # type: ignore[arg-type]
+    task("other", "completed", key="another")
+    alone = add(store, "1")
+
+    def found(**wanted: Any) -> list[str]:
+        total, tasks = store.tasks("k", **{"limit": 100, "offset": 0, **wanted})
+        if "limit" not in wanted:
+            assert total == len(tasks)
+        return [(jobs[0].task or jobs[0].id).removeprefix("task_") for jobs in tasks]
+
+    assert found() == [alone, *reversed(ends)]
+    assert found(limit=2, offset=1) == ["f", "x"]
+    by_status = {status: found(status=status) for status in ("queued", "running", *FINISHED)}
+    assert by_status == {
+        "queued": [alone, "w"],
+        "running": ["s", "r"],
+        "completed": ["c"],
+        "cancelled": ["x"],
+        "failed": ["f"],
+    }
+    for name in ends:
+        _, tasks = store.tasks("k", limit=100, offset=0)
+        jobs = next(jobs for jobs in tasks if jobs[0].task == f"task_{name}")
+        assert len(jobs) == len(ends[name])
+        assert name in by_status[task_status(jobs)]
+    assert found(model=MODEL.id) == found()
+    assert found(model="paraformer") == []
+    assert found(since=time.time() + 1) == found(until=time.time() - 100) == []
+
+
+def test_a_hotword_list_is_its_keys(store: Store) -> None:
+    store.put_vocabulary("k", "vocab-a-1", "one")
+    store.put_vocabulary("k", "vocab-a-1", "two")
+    assert store.vocabulary("k", "vocab-a-1") == "two"
+    assert store.vocabulary("another", "vocab-a-1") is None
+    assert not store.delete_vocabulary("another", "vocab-a-1")
+    assert store.delete_vocabulary("k", "vocab-a-1")
+    assert store.vocabulary("k", "vocab-a-1") is None

@@ -19,7 +19,7 @@ NEEDED = {"appkey": "any", "file_link": "http://a.example/b.wav"}
 
 def understood(**task: Any) -> JobRequest:
     """What a task makes, once it has been written down and read again."""
-    request = resolve(*read_task(json.dumps({**NEEDED, **task})), ["paraformer-demo"])
+    request = resolve(read_task({**NEEDED, **task}), [*NEEDED, *task], ["paraformer-demo"])
     return JobRequest.from_json(request.to_json())
 
 

@@ -84,7 +84,7 @@ def test_weights_between_whole_numbers_are_rounded() -> None:
 def test_the_id_of_a_vocabulary_elsewhere_is_a_warning_and_no_word(id: str) -> None:
     read = read_hotwords(id)
     assert read.hotwords == ()
-    assert "not known here" in read.warnings[0]
+    assert "no hotword list" in read.warnings[0]
 
 
 @pytest.mark.parametrize(
