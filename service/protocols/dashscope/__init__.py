@@ -9,9 +9,7 @@ from service.protocols.dashscope.envelope import error_response
 from service.protocols.shared.protocol import KEYS, Protocol
 
 PROTOCOLS = (
-    Protocol(
-        (tasks.LABEL,), tasks.router, (PathRules("/api/v1", error_response, presented_key),), documented_keys=KEYS
-    ),
-    Protocol((), customization.router, (), documented_keys=KEYS),  # under the same rules
-    Protocol((), tasks.results_router, (PathRules(tasks.RESULTS, error_response),)),  # the link is the key
+    Protocol(tasks.router, (PathRules("/api/v1", error_response, presented_key),), documented_keys=KEYS),
+    Protocol(customization.router, (), documented_keys=KEYS),  # under the same rules
+    Protocol(tasks.results_router, (PathRules(tasks.RESULTS, error_response),)),  # the link is the key
 )
