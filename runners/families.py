@@ -53,7 +53,14 @@ PARAFORMER = Family(
     live_part="streaming",
     punctuation_runner="paraformer",
     special_tokens=frozenset({"<s>", "</s>", "<unk>", "<blank>", "<OOV>"}),
-    other_names=("paraformer-zh*", "paraformer-v[0-9]*", "paraformer-8k*", "paraformer-mtl*", "paraformer-realtime*", "fun-asr*"),
+    other_names=(
+        "paraformer-zh*",
+        "paraformer-v[0-9]*",
+        "paraformer-8k*",
+        "paraformer-mtl*",
+        "paraformer-realtime*",
+        "fun-asr*",
+    ),
 )
 QWEN3 = Family(
     name="qwen3",

@@ -41,6 +41,7 @@ _jobs = sa.Table(
     sa.Column("key", sa.String(64), nullable=False),
     sa.Column("task", sa.String(64), nullable=False),
     sa.Column("status", sa.String(16), nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
     sa.Column("label", sa.String(800), nullable=False),
     sa.Column("interactive", sa.Boolean, nullable=False),
     sa.Column("request", sa.Text, nullable=False),
@@ -383,9 +384,8 @@ class Store:
         task = sa.case((_jobs.c.task != sa.literal_column("''"), _jobs.c.task), else_=_jobs.c.id)
         query = sa.select(task.label("task"), sa.func.max(_jobs.c.number).label("last"))
         query = query.where(_jobs.c.key == key).group_by(task)
-        if model is not None:  # as JobRequest.to_json begins
-            begins = f'{{"options": {{"model": {json.dumps(model, ensure_ascii=False)},'
-            query = query.where(_jobs.c.request.startswith(begins, autoescape=True))
+        if model is not None:
+            query = query.where(_jobs.c.model == model)
         if since is not None:
             query = query.where(_jobs.c.created_at >= since)
         if until is not None:
@@ -679,6 +679,7 @@ def _row_of(new: NewJob) -> dict[str, Any]:
         "key": new.key,
         "task": new.task,
         "status": "queued",
+        "model": new.request.options.model.id,
         "label": new.request.label,
         "interactive": new.request.interactive,
         "request": new.request.to_json(),
