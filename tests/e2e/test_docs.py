@@ -37,14 +37,14 @@ PROTOCOLS = examples_of("docs/protocols.md")
 
 
 def test_both_languages_show_the_same_examples() -> None:
-    assert (len(README), len(PROTOCOLS)) == (4, 16)
+    assert (len(README), len(PROTOCOLS)) == (4, 17)
     assert examples_of("README_zh.md") == README
     assert examples_of("docs/zh/protocols.md") == PROTOCOLS
 
 
 def test_the_page_shows_every_file_of_examples_as_it_is() -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "examples").glob("*.*")}
-    assert len(files) == 14
+    assert len(files) == 15
     shown = {example.code for example in PROTOCOLS}
     assert [name for name, code in files.items() if code not in shown] == []
 
