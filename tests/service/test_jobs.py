@@ -203,6 +203,19 @@ def test_a_transcript_can_be_corrected_and_the_recognisers_own_is_kept(jobs: Sta
         assert client.get(path).json() == after
 
 
+def test_one_keys_jobs_do_not_hold_up_anothers(jobs: Started) -> None:
+    with jobs(api_key="one,two", jobs_concurrency=1) as client:
+        many = [submit(client, "dialogue", bearer("one")).json()["id"] for _ in range(10)]
+        hurried = submit(client, "dialogue", bearer("one"), priority="interactive").json()
+        assert hurried["position"] < 10
+        other = submit(client, "date", bearer("two")).json()
+        assert other["position"] == 1
+        assert ended(client, other["id"], bearer("two"))["status"] == "completed"
+        states = [client.get(f"/v1/audio/jobs/{job}", headers=bearer("one")).json()["status"] for job in many]
+        assert states.count("queued") > 5
+        assert states.count("running") <= 1
+
+
 def test_no_more_jobs_wait_and_no_more_is_stored_than_may(jobs: Started) -> None:
     with jobs(jobs_max_storage="150KB") as client:
         while (accepted := submit(client)).status_code == 202:
