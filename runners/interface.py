@@ -159,6 +159,20 @@ class Recognition(BaseModel):
     error: str | None = None
 
 
+class Capacity(BaseModel):
+    """Says how much work keeps a recogniser busy; what it is not given yet can still be put in order.
+
+    Attributes:
+        at_once: How many batches one process computes at the same time.
+        batch_size: How many utterances of similar length are best computed together, at most.
+        batch_s: How many seconds of audio are, at most, where that matters; an utterance alone may be longer.
+    """
+
+    at_once: int = 1
+    batch_size: int = 1
+    batch_s: float | None = None
+
+
 class PunctuationItem(BaseModel):
     """Asks for tokens to be punctuated.
 

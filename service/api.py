@@ -99,7 +99,7 @@ class ASRService:
 
         start_tracing(_settings.otel_exporter_otlp_endpoint)
         decoders.warm()
-        self._runners: Runners = proxies(self)
+        self._runners: Runners = proxies(self, _settings.asr_workers)
         app.serving.bind(self._runners)
 
     async def __is_ready__(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,6 +186,27 @@ class RecognitionOptions:
     punctuation: bool = True
     inverse_text_normalization: bool = True
     diarization: Diarization | None = None
+
+
+class Urgency(IntEnum):
+    """Says who waits for work: the lower, the sooner it is done."""
+
+    LIVE = 0  # somebody who speaks
+    INTERACTIVE = 1  # somebody who has sent a recording
+    JOB = 2  # nobody
+
+
+@dataclass(frozen=True, eq=False)
+class Requester:
+    """Stands for a request, a live session or a job where work waits for its turn; each has one of its own.
+
+    Attributes:
+        urgency: Who waits for it.
+        key: Whose it is: the identity of an API key, "" where no key is asked for.
+    """
+
+    urgency: Urgency = Urgency.INTERACTIVE
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

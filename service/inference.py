@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from runners.catalog import Model
 from runners.families import FAMILIES, Family
 from runners.interface import (
+    Capacity,
     DiarizationOptions,
     Embedding,
     EmbeddingItem,
@@ -34,8 +35,9 @@ from runners.interface import (
 )
 from runners.languages import language_name
 from service import connections, observability
-from service.domain import Pcm, RecognitionOptions
+from service.domain import Pcm, RecognitionOptions, Requester
 from service.errors import NotReady, RecognitionFailed, SentenceLost
+from service.scheduling import Scheduler
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,9 +60,14 @@ class Runners:
     failed.
     """
 
-    def __init__(self, **proxies: Any) -> None:
-        """Takes asynchronous proxies of what the enabled models need, by the runners' names (runners/families.py)."""
+    def __init__(self, asr_workers: int = 1, **proxies: Any) -> None:
+        """Takes asynchronous proxies of what the enabled models need, by the runners' names (runners/families.py).
+
+        ``asr_workers``: how many processes recognise, where there can be several.
+        """
         self._proxies = proxies
+        self._asr_workers = asr_workers
+        self._schedulers: dict[str, Scheduler] = {}
         self._vad_options: dict[str, VadOptions] = {}
         self._vad_networks: dict[str, VadNetwork] = {}
         self._diarization_options: dict[str, DiarizationOptions] = {}
@@ -110,9 +117,15 @@ class Runners:
         return np.asarray(results[0], np.float32)
 
     async def recognise(
-        self, options: RecognitionOptions, pcm: Pcm, *, word_times: bool = False, draft: str = ""
+        self,
+        options: RecognitionOptions,
+        pcm: Pcm,
+        *,
+        requester: Requester | None = None,
+        word_times: bool = False,
+        draft: str = "",
     ) -> Recognition:
-        """Recognises the tokens of an utterance; one that fails is retried once, alone.
+        """Recognises the tokens of an utterance when it is ``requester``'s turn; one that fails is retried once.
 
         Where a model's word times cost something, they come with ``word_times`` alone. A recogniser may hear what was
         heard before, given as a ``draft``, faster.
@@ -131,18 +144,38 @@ class Runners:
             draft=draft,
             id=uuid.uuid4().hex,
         )
+        requester = requester or Requester()
         with observability.timed("recognise"):
+            scheduler = await self._scheduler(family)
             for _ in range(2):
-                result = Recognition.model_validate(await self._recognise(family, item))
+                result = await self._recognise(family, scheduler, requester, item)
                 if result.error is None:
                     observability.batch_size.labels(family.runner).observe(result.batch_size)
                     return result
         log.error("an utterance of %.1f s failed twice: %s", len(pcm) / 16_000, result.error)
         raise RecognitionFailed("recognition of a segment failed twice; nothing of the transcript is returned")
 
-    async def _recognise(self, family: Family, item: RecognitionItem) -> Any:
+    async def _scheduler(self, family: Family) -> Scheduler:
+        runner = family.runner
+        if runner not in self._schedulers:
+            proxy = self._proxies[runner]
+            capacity = Capacity.model_validate(await _call(runner, lambda: proxy.capacity()))
+            # what holds live sentences is one process
+            processes = 1 if family.live_runner == runner else self._asr_workers
+            capacity = capacity.model_copy(update={"at_once": capacity.at_once * processes})
+
+            async def run(items: Sequence[RecognitionItem]) -> list[Recognition]:
+                found = await _call(runner, lambda: proxy.recognise(list(items)))
+                return [Recognition.model_validate(one) for one in found]
+
+            self._schedulers.setdefault(runner, Scheduler(run, capacity))
+        return self._schedulers[runner]
+
+    async def _recognise(
+        self, family: Family, scheduler: Scheduler, requester: Requester, item: RecognitionItem
+    ) -> Recognition:
         try:
-            return (await _call(family.runner, lambda: self._proxies[family.runner].recognise([item])))[0]
+            return await scheduler.recognise(requester, item)
         except asyncio.CancelledError:  # the client has gone: so should the work
             if family.cancellable:
                 _forgotten.add(task := asyncio.create_task(self._give_up(family.runner, item.id)))
@@ -277,14 +310,14 @@ async def _call_once(runner: str, call: Callable[[], Awaitable[T]]) -> T:
         raise RecognitionFailed("a model runner failed") from error
 
 
-def proxies(service: Any) -> Runners:
+def proxies(service: Any, asr_workers: int = 1) -> Runners:
     """Collects the runners of a BentoML service instance that declares them as dependencies.
 
-    What no model needs is None there.
+    What no model needs is None there; ``asr_workers`` as in :class:`Runners`.
     """
     names = dict.fromkeys(["vad", "campplus", *(name for family in FAMILIES.values() for name in family.runners)])
     declared = {name: getattr(service, name) for name in names}
     found = {name: dependency.to_async for name, dependency in declared.items() if dependency is not None}
     for proxy in found.values():
         connections.watch(proxy)
-    return Runners(**found)
+    return Runners(asr_workers, **found)

@@ -37,6 +37,9 @@ stage_seconds = Histogram(
 batch_size = Histogram(
     "asr_batch_size", "Utterances computed together.", ["runner"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 )
+queue_seconds = Histogram(
+    "asr_queue_seconds", "How long utterances waited to be handed to a recogniser.", ["class"], buckets=_SECONDS
+)
 queue_audio_seconds = Gauge("asr_queue_audio_seconds", "Audio seconds waiting or in work.", multiprocess_mode="livesum")
 queue_requests = Gauge("asr_queue_requests", "Requests waiting or in work.", multiprocess_mode="livesum")
 live_sessions = Gauge("asr_live_sessions", "Live sessions open.", ["protocol"], multiprocess_mode="livesum")

@@ -15,7 +15,10 @@ R = TypeVar("R")
 
 
 class Gatherer(Generic[T, R]):
-    """Calls ``run`` in a thread with at most ``most`` items at a time, in the order they came."""
+    """Calls ``run`` in a thread with at most ``most`` items at a time, in the order they came.
+
+    Calls that are made at one go meet in the first batch already.
+    """
 
     def __init__(self, run: Callable[[Sequence[T]], Sequence[R]], most: int) -> None:
         self._run = run
@@ -29,11 +32,12 @@ class Gatherer(Generic[T, R]):
             self._waiting, self._computing = [], None
         futures: list[asyncio.Future[R]] = [asyncio.get_running_loop().create_future() for _ in items]
         self._waiting += zip(items, futures, strict=True)
-        if self._computing is None:
-            self._compute()
+        asyncio.get_running_loop().call_soon(self._compute)
         return await asyncio.gather(*futures)
 
     def _compute(self) -> None:
+        if self._computing is not None:
+            return
         waiting = [(item, future) for item, future in self._waiting if not future.done()]  # others' callers have gone
         batch, self._waiting = waiting[: self._most], waiting[self._most :]
         if not batch:
@@ -44,8 +48,7 @@ class Gatherer(Generic[T, R]):
 
     def _deliver(self, computed: asyncio.Future[Sequence[R]], futures: Sequence[asyncio.Future[R]]) -> None:
         self._computing = None
-        if self._waiting:
-            self._compute()
+        self._compute()
         error = computed.exception()
         for i, future in enumerate(futures):
             if future.done():  # its caller has gone

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from runners import catalog, store
-from runners.interface import Punctuation, PunctuationItem, Recognition, RecognitionItem
+from runners.interface import Capacity, Punctuation, PunctuationItem, Recognition, RecognitionItem
 from runners.kit.draining import outlive_service
+from runners.kit.gathering import Gatherer
 from runners.kit.runtime import (
     RUNNER_CONFIG,
     Engines,
+    capacity,
     count_recognised,
     fix_media_types,
     run_batch_or_each_alone,
@@ -47,12 +49,19 @@ class ParaformerRunner:
         self._punctuators = Engines.load(
             "punctuation", lambda d, device: PunctuationEngine(d, batch_size=4 * size, device=device)
         )
+        # in a thread of its own: a sentence that has been recognised needn't wait for others to be
+        self._punctuated = Gatherer(self._punctuate, 16 * size)
         outlive_service()
 
-    # More than ASR_BATCH_SIZE are taken at once, so that similar lengths can be computed together.
-    @bentoml.api(batchable=True, max_batch_size=4 * settings().asr_batch_size, max_latency_ms=600_000)
+    @bentoml.api
+    async def capacity(self) -> Capacity:
+        """Says how much keeps this process busy."""
+        return capacity(self._recognisers.device)
+
+    # Calls wait for BentoML's one thread in the order they came.
+    @bentoml.api
     def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:
-        """Returns the tokens of each utterance with their times."""
+        """Returns the tokens of each utterance with their times; those of a call are computed together."""
 
         def run(engine: Any, batch: Sequence[RecognitionItem]) -> list[Recognition]:
             recordings, hotwords = [item.pcm for item in batch], [item.hotwords for item in batch]
@@ -67,14 +76,16 @@ class ParaformerRunner:
         return run_batch_or_each_alone(self._recognisers, items, run, lambda error: Recognition(error=error))
 
     @bentoml.api
-    def device(self) -> str:
+    async def device(self) -> str:
         """Says where the models compute: `cpu` or `cuda`."""
         return self._recognisers.device
 
-    @bentoml.api(batchable=True, max_batch_size=16 * settings().asr_batch_size, max_latency_ms=600_000)
-    def punctuate(self, items: list[PunctuationItem]) -> list[Punctuation]:
+    @bentoml.api
+    async def punctuate(self, items: list[PunctuationItem]) -> list[Punctuation]:
         """Returns the mark after each token of each text."""
+        return await self._punctuated(items)
 
+    def _punctuate(self, items: Sequence[PunctuationItem]) -> list[Punctuation]:
         def run(engine: Any, batch: Sequence[PunctuationItem]) -> list[Punctuation]:
             return [Punctuation(marks=marks) for marks in engine.punctuate([item.tokens for item in batch])]
 

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from runners import catalog, gpu, logs, store
-from runners.interface import Recognition, RecognitionItem, StreamingItem, StreamingResult
+from runners.interface import Capacity, Recognition, RecognitionItem, StreamingItem, StreamingResult
 from runners.kit.draining import outlive_service
-from runners.kit.runtime import RUNNER_CONFIG, count_recognised, enabled_models, fix_media_types, settings
+from runners.kit.runtime import RUNNER_CONFIG, capacity, count_recognised, enabled_models, fix_media_types, settings
 from runners.languages import language_name
 
 if TYPE_CHECKING:
     from runners.qwen3.engine import Backend, Qwen3Engine
 
 log = logging.getLogger(__name__)
+
+
+# vLLM takes what comes into the batch that it is computing; its cache has room for about so many of three minutes.
+_VLLM_AT_ONCE = 64
 
 
 # One process: it holds the live sentences.
@@ -35,6 +39,7 @@ class Qwen3Runner:
         logs.configure(settings().log_level, settings().log_format)
         torch.set_num_threads(settings().asr_threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._on_vllm = self._device == "cuda" and importlib.util.find_spec("vllm") is not None
         self._engines = {model.id: self._load(model) for model in enabled_models("qwen3")}
         self._calls: dict[str, asyncio.Task[Any]] = {}
         self._ending = False
@@ -44,7 +49,7 @@ class Qwen3Runner:
         from runners.qwen3.engine import Qwen3Engine
 
         parts = {name: store.find_part(model, name, settings()) for name in model.parts if name in ("asr", "aligner")}
-        make = self._vllm if self._device == "cuda" and importlib.util.find_spec("vllm") else self._transformers
+        make = self._vllm if self._on_vllm else self._transformers
         backend, live = make(model, parts["asr"], parts.get("aligner"))
         log.info("%s: loaded on %s, %s", model.id, self._device, type(backend).__name__)
         aligned = map(language_name, model.aligned_languages)
@@ -73,6 +78,11 @@ class Qwen3Runner:
         share = gpu.shares(enabled_models(), gpu.memory_gb() or 0.0, live_engine=live_engine)[model.id]
         backend = VllmBackend(recogniser, aligner, recogniser_share=share.recogniser, aligner_share=share.aligner)
         return backend, VllmBackend(recogniser, None, recogniser_share=share.live) if live_engine else None
+
+    @bentoml.api
+    async def capacity(self) -> Capacity:
+        """Says how much keeps this process busy."""
+        return Capacity(at_once=_VLLM_AT_ONCE) if self._on_vllm else capacity(self._device)
 
     @bentoml.api
     async def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:

@@ -11,7 +11,8 @@ from typing import IO, Generic, Protocol, TypeVar
 from starlette.requests import HTTPConnection, Request
 
 from service.audio.recording import Recording
-from service.domain import AudioSource, RawPcm, RecognitionOptions
+from service.auth import caller
+from service.domain import AudioSource, RawPcm, RecognitionOptions, Requester
 from service.intake import disk
 from service.intake.disconnect import unless_disconnected
 from service.intake.fetch import fetch_audio
@@ -100,8 +101,9 @@ async def admitted(
                 await recording.close()  # each channel opens the file in its turn
                 recordings = [Recording(replace(source, channel=channel)) for channel in chosen]
             place = held.enter_context(serving.admission.admit(audio_s, len(recordings)))
-            start = serving.transcriber.start
-            yield Job(wanted, tuple([start(each, wanted.options, place) for each in recordings]), held.aclose)
+            start, requester = serving.transcriber.start, Requester(key=caller(connection))
+            transcriptions = [start(each, wanted.options, place, requester=requester) for each in recordings]
+            yield Job(wanted, tuple(transcriptions), held.aclose)
 
 
 def audio_source(path: str, raw: RawPcm | None, track: int | None = None) -> AudioSource:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from service import observability
 from service.audio.recording import Recording
-from service.domain import AudioSource, Segment, Transcript
+from service.domain import AudioSource, Requester, Segment, Transcript, Urgency
 from service.errors import InvalidRequest, ModelNotFound, NotFound, NotReady, QueueFull, RecognitionFailed, ServiceError
 from service.failures import failure_of
 from service.intake.fetch import fetch_audio, post
@@ -512,9 +512,9 @@ class Jobs:
                     await recording.close()  # each channel opens the file in its turn
                     recordings = [Recording(replace(source, channel=channel)) for channel in channels]
                 checkpoint = Checkpoint(claim.checkpoints)
-                start = self._transcriber().start
+                start, requester = self._transcriber().start, Requester(Urgency.JOB, job.key)
                 transcriptions = [
-                    start(each, job.request.options, memory=checkpoint.channel(position))
+                    start(each, job.request.options, memory=checkpoint.channel(position), requester=requester)
                     for position, each in enumerate(recordings)
                 ]
                 writer = _Writer(self._store, job, run, checkpoint, channels, transcriptions, likely_s)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runners.languages import language_code
 from service.audio.spans import SAMPLES_PER_MS, Span, cut_long
-from service.domain import Pcm, Word, join_words
+from service.domain import Pcm, Requester, Word, join_words
 from service.inference import Runners
 from service.live.events import Event, PartialChanged, SentenceBegan, SentenceEnded
 from service.live.options import SessionOptions
@@ -42,10 +42,13 @@ class Sentence:
     A sound that neither lasts long enough to be speech nor is recognised with some certainty has no events.
     """
 
-    def __init__(self, runners: Runners, options: SessionOptions, start_ms: int, *, streamed: bool) -> None:
-        """Begins a sentence; ``streamed``: whether the streaming recogniser hears it."""
+    def __init__(
+        self, runners: Runners, options: SessionOptions, requester: Requester, start_ms: int, *, streamed: bool
+    ) -> None:
+        """Begins a sentence of ``requester``'s; ``streamed``: whether the streaming recogniser hears it."""
         self._runners = runners
         self._options = options
+        self._requester = requester
         self._begin_ms: int | None = None
         self._news = asyncio.Event()
         self._final: asyncio.Task[_Final] | None = None
@@ -176,7 +179,11 @@ class Sentence:
         recognised = await asyncio.gather(
             *(
                 self._runners.recognise(
-                    recognition, audio_of(piece), word_times=recognition.word_timestamps, draft=draft
+                    recognition,
+                    audio_of(piece),
+                    requester=self._requester,
+                    word_times=recognition.word_timestamps,
+                    draft=draft,
                 )
                 for piece in pieces
             )

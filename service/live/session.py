@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator
 
 from service.audio.spans import Span
-from service.domain import Pcm
+from service.domain import Pcm, Requester, Urgency
 from service.errors import InvalidRequest, ServiceError
 from service.inference import Runners
 from service.live.events import Event, SentenceEnded, SessionFailed
@@ -40,8 +40,8 @@ class Session:
     as filtered. Iteration ends after ``finish`` once everything has been told, or with SessionFailed.
     """
 
-    def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter) -> None:
-        """Begins a session.
+    def __init__(self, runners: Runners, options: SessionOptions, near_field: NearFieldFilter, key: str = "") -> None:
+        """Begins a session of ``key``'s (:class:`service.domain.Requester`).
 
         Raises:
             InvalidRequest: the streaming text is to be final, and the model has no streaming recogniser.
@@ -51,6 +51,7 @@ class Session:
             raise InvalidRequest(f"{model.id} has no streaming recogniser: only final results can be had of it.")
         self._runners = runners
         self._options = options
+        self._requester = Requester(Urgency.LIVE, key)
         self._streamed = model.hears_live and (options.partials or options.ends_at_marks or not options.finals)
         self._gate = NearFieldGate(near_field)
         self._listener = Listener(runners, options, self._gate)
@@ -141,7 +142,9 @@ class Session:
     async def _follow(self, change: Change) -> None:
         if isinstance(change, Opened):
             await self._untold.acquire()
-            self._open = Sentence(self._runners, self._options, change.start_ms, streamed=self._streamed)
+            self._open = Sentence(
+                self._runners, self._options, self._requester, change.start_ms, streamed=self._streamed
+            )
             self._passed_on_ms = change.start_ms
             self._working.add(self._open)
             self._found.put_nowait(self._open)

@@ -24,7 +24,17 @@ from service import observability
 from service.admission import Place
 from service.audio.recording import Recording
 from service.audio.spans import LONGEST_PAUSE_IN_SEGMENT_MS, GreedyMerger, Span
-from service.domain import SAMPLE_RATE_HZ, Level, Pcm, RecognitionOptions, Segment, Transcript, Word, join_words
+from service.domain import (
+    SAMPLE_RATE_HZ,
+    Level,
+    Pcm,
+    RecognitionOptions,
+    Requester,
+    Segment,
+    Transcript,
+    Word,
+    join_words,
+)
 from service.inference import Runners
 from service.recordings.diarization import Diarizer
 from service.recordings.turns import SpokenUtterance, regroup, utterances_of
@@ -65,9 +75,13 @@ class Transcriber:
         options: RecognitionOptions,
         place: Place | None = None,
         memory: Memory | None = None,
+        requester: Requester | None = None,
     ) -> Transcription:
-        """Returns a transcription that begins when it is iterated, and corrects its ``place`` in the queue."""
-        return Transcription(self._runners, self._limits, recording, options, place, memory)
+        """Returns a transcription that begins when it is iterated, and corrects its ``place`` in the queue.
+
+        Its utterances are recognised by turns with what others than ``requester`` want.
+        """
+        return Transcription(self._runners, self._limits, recording, options, place, memory, requester or Requester())
 
 
 class Understood(NamedTuple):
@@ -135,8 +149,10 @@ class Transcription:
         options: RecognitionOptions,
         place: Place | None,
         memory: Memory | None,
+        requester: Requester,
     ) -> None:
         self._runners = runners
+        self._requester = requester
         self._limits = limits
         self._recording = recording
         self._place = place
@@ -272,7 +288,7 @@ class Transcription:
         options = self._options
         # to tell who says a word, it must be known when
         word_times = options.word_timestamps or options.diarization is not None
-        recognition = self._runners.recognise(options, utterance.pcm, word_times=word_times)
+        recognition = self._runners.recognise(options, utterance.pcm, requester=self._requester, word_times=word_times)
         if self._diarizer is None:
             return Understood(await recognition, None)
         return Understood(*await asyncio.gather(recognition, self._runners.embed(self._model, utterance.pcm)))

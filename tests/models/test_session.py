@@ -486,25 +486,25 @@ async def test_without_a_streaming_model_streaming_text_cannot_be_final() -> Non
 # --- bounds, failures, ends ---------------------------------------------------------------------------
 
 
-class GatedProxy(AsyncProxy):
-    """The real recogniser, once ``gate`` is set."""
+class GatedRunners(Runners):
+    """The real runners, of which the recogniser works once ``gate`` is set."""
 
-    def __init__(self) -> None:
-        super().__init__(runner_instances()[1])
+    def __init__(self, runners: Runners) -> None:
+        super().__init__(**runners._proxies)
         self.gate, self.eighth_call = asyncio.Event(), asyncio.Event()
         self.calls = 0
 
-    async def recognise(self, items: list[Any]) -> list[Any]:
+    async def recognise(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         if self.calls == 8:
             self.eighth_call.set()
         await self.gate.wait()
-        return await asyncio.to_thread(self._runner.recognise, items)
+        return await super().recognise(*args, **kwargs)
 
 
 async def test_push_waits_while_the_session_is_behind() -> None:
-    paraformer = GatedProxy()
-    session = start(runners=runners_with(paraformer=paraformer))
+    runners = GatedRunners(in_process_runners())
+    session = start(runners=runners)
     pushed = 0
 
     async def push() -> None:
@@ -516,12 +516,12 @@ async def test_push_waits_while_the_session_is_behind() -> None:
             await session.push(silence(1))
 
     pushing = asyncio.create_task(push())
-    await asyncio.wait_for(paraformer.eighth_call.wait(), 60)
+    await asyncio.wait_for(runners.eighth_call.wait(), 60)
     assert not (await asyncio.wait([pushing], timeout=0.3))[0]
     # eight sentences are not told yet, and a few seconds are not listened to
-    assert paraformer.calls == 8
+    assert runners.calls == 8
     assert pushed < 8 * 2.2 * 16_000 + 10 * 16_000
-    paraformer.gate.set()
+    runners.gate.set()
     pushing.cancel()
     await session.finish()
     texts = [e.text for e in ended([e async for e in session])]

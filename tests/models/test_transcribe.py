@@ -211,4 +211,7 @@ async def test_a_client_that_leaves_stops_the_work(tmp_path: Path) -> None:
     segments = aiter(transcriber(max_segment_s=10.0).start(Recording(AudioSource(str(path))), OPTIONS))
     await anext(segments)
     await segments.aclose()
+    in_hand = asyncio.all_tasks() - before
+    assert len(in_hand) <= 2  # what the recogniser has already: two batches
+    await asyncio.wait(in_hand, timeout=60)
     assert asyncio.all_tasks() == before

@@ -9,7 +9,7 @@ import pytest
 from bentoml.exceptions import InternalServerError, ServiceUnavailable
 
 from runners import catalog
-from runners.interface import Recognition
+from runners.interface import Capacity, Recognition
 from service import inference
 from service.domain import RecognitionOptions
 from service.errors import NotReady, RecognitionFailed
@@ -25,6 +25,9 @@ class Runner:
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.calls = 0
+
+    async def capacity(self) -> Capacity:
+        return Capacity()
 
     async def recognise(self, items: list[Any]) -> list[Recognition]:
         self.calls += 1
@@ -86,6 +89,9 @@ class SlowRunner:
         self.waiting = asyncio.Event()
         self.asked: list[str] = []
         self.given_up: list[str] = []
+
+    async def capacity(self) -> Capacity:
+        return Capacity()
 
     async def recognise(self, items: list[Any]) -> list[Recognition]:
         self.asked += [item.id for item in items]

@@ -72,7 +72,7 @@ class _Conversation:
         messages = TranscriberMessages(task) if start.namespace == "SpeechTranscriber" else RecognizerMessages(task)
         options = asked.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(asked.format, asked.sample_rate)
-        async with live_session(self._serving, LABEL, options, audio) as live:
+        async with live_session(self._connection.websocket, LABEL, options, audio) as live:
             await self._connection.send(messages.started())
             listening = live.listen(self._connection, self._idle_s, lambda text: self._is_stop(text, start))
             try:

@@ -103,7 +103,7 @@ class _Conversation:
         opening = self._opening
         options = opening.session_options(self._serving.settings.enabled_models)
         audio = AudioStream(opening.stream_format, opening.audio_fs)
-        async with live_session(self._serving, LABEL, options, audio) as live:
+        async with live_session(self._connection.websocket, LABEL, options, audio) as live:
             try:
                 await live.converse(self._listen(live), self._tell(live))
             finally:

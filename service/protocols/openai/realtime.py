@@ -211,7 +211,7 @@ class _Conversation:
             await live.finish()
 
         try:
-            async with live_session(self._serving, LABEL, options, wanted.format.stream()) as live:
+            async with live_session(self._connection.websocket, LABEL, options, wanted.format.stream()) as live:
                 try:
                     await live.converse(listen(), self._tell(live, wanted.turn_detection, start_ms))
                 except _Cleared:

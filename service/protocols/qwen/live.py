@@ -80,7 +80,7 @@ class _Conversation:
         options = asked.session_options(self._serving.settings.enabled_models)
         messages = SessionMessages(self._task_id, with_words=asked.word_timestamps)
         audio = AudioStream(asked.format, asked.sample_rate)
-        async with live_session(self._serving, LABEL, options, audio) as live:
+        async with live_session(self._connection.websocket, LABEL, options, audio) as live:
             params = asked.model_dump() | {"model": options.recognition.model.id}
             await self._connection.send(messages.started(params))
             listening = live.listen(self._connection, self._idle_s, self._is_stop, rests=True)

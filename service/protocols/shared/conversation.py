@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import observability
 from service.audio.stream import AudioStream
+from service.auth import caller
 from service.domain import SAMPLE_RATE_HZ, Pcm
 from service.errors import (
     AudioTooLarge,
@@ -28,7 +29,7 @@ from service.errors import (
 from service.failures import failure_of
 from service.live.events import Event, SentenceEnded, SessionFailed, moved
 from service.live.session import NearFieldFilter, Session, SessionOptions
-from service.serving import Serving, counted
+from service.serving import counted, serving_of
 
 log = logging.getLogger(__name__)
 
@@ -316,9 +317,9 @@ class LiveSession:
 
 @asynccontextmanager
 async def live_session(
-    serving: Serving, protocol: str, options: SessionOptions, audio: AudioStream
+    websocket: WebSocket, protocol: str, options: SessionOptions, audio: AudioStream
 ) -> AsyncIterator[LiveSession]:
-    """Holds a place among the live sessions and a session in it until the block ends, whatever ends it.
+    """Holds a place among the live sessions and a session of the caller's in it until the block ends, whatever ends it.
 
     How the block ends is counted under ``protocol``; ``audio`` is closed with the session, even where none begins.
 
@@ -326,6 +327,7 @@ async def live_session(
         NotReady: models are still loading.
         QueueFull: there are MAX_LIVE_SESSIONS already.
     """
+    serving = serving_of(websocket)
     try:
         with counted(protocol):
             await serving.check_ready()
@@ -333,7 +335,7 @@ async def live_session(
                 settings = serving.settings
                 near_field = NearFieldFilter(settings.asr_enable_nearfield_filter, settings.asr_nearfield_rms_threshold)
                 live = LiveSession(
-                    lambda: Session(serving.runners, options, near_field),
+                    lambda: Session(serving.runners, options, near_field, caller(websocket)),
                     audio,
                     options.recognition.model.id,
                     settings.max_audio_duration_sec,
