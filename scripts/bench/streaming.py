@@ -51,10 +51,11 @@ class Told:
 class Client:
     """Sends one stream as if somebody spoke, and notes when its text comes."""
 
-    def __init__(self, server: Server, seconds: float, told: Told) -> None:
+    def __init__(self, server: Server, seconds: float, told: Told, key: str = "") -> None:
         self._server = server
         self._seconds = seconds
         self._told = told
+        self._headers = {"X-NLS-Token": key} if key else {}
         self._sent_ms: list[int] = []
         self._sent_at: list[float] = []
 
@@ -63,7 +64,7 @@ class Client:
         pcm, rate = soundfile.read(SPEECH / "dialogue.flac", dtype="int16")
         assert rate == 16_000
         pcm = np.roll(pcm, -int(offset_s * rate))
-        async with http.ws_connect(f"{self._server.url}/ws/v1/asr", max_msg_size=0) as socket:
+        async with http.ws_connect(f"{self._server.url}/ws/v1/asr", max_msg_size=0, headers=self._headers) as socket:
             await socket.send_str(self._message("StartTranscription"))
             started = json.loads((await socket.receive()).data)
             if started["header"]["name"] != "TranscriptionStarted":
