@@ -82,7 +82,7 @@ async def submit(request: Request, jobs: _Jobs, key: _Caller) -> Response:
     return _answer(submitted_body(accepted[0].task or accepted[0].id))
 
 
-@router.get("/tasks", summary="List tasks, the newest first")
+@router.get("/tasks", summary="List tasks, the newest first", responses=failures(FailureBody, 400))
 async def list_tasks(
     request: Request,
     jobs: _Jobs,
