@@ -37,7 +37,11 @@ class RunnerSettings(BaseSettings):
         default=4, ge=1, le=64, description="Most utterances that a recogniser computes at once (GPU 4, CPU 2)."
     )
     asr_workers: int = Field(
-        default=1, ge=1, le=64, description="Recogniser processes; each loads the models and uses ASR_THREADS threads."
+        default=1,
+        ge=1,
+        le=64,
+        description="Recogniser processes; each loads the models and uses ASR_THREADS threads. Where they are on other "
+        "machines, the API process is told here how many there are.",
     )
     asr_enable_lm: bool = Field(
         default=True,

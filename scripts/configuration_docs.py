@@ -72,7 +72,8 @@ _IN_CHINESE = {
     "enabled_models": "要加载的模型：`auto`（本机能运行的）、`all`、`demo`（封闭词表的演示包），或用逗号分隔的"
     "模型 id。",
     "asr_batch_size": "识别器一次最多计算多少段语音（GPU 4，CPU 2）。",
-    "asr_workers": "识别进程数；每个进程各自加载模型，使用 ASR_THREADS 个线程。",
+    "asr_workers": "识别进程数；每个进程各自加载模型，使用 ASR_THREADS 个线程。识别进程在别的机器上时，在 API 进程这里"
+    "说明有多少个。",
     "asr_enable_lm": "用 n-gram 语言模型在 Paraformer 的候选中选择；缺少其文件时不启用。",
     "asr_threads": "每个 runner 进程的计算线程数。",
     "asr_precision": "识别器编码器的运算精度。在支持 bf16 乘法的 CPU 上，`bf16` 的成本不到一半；"

@@ -58,10 +58,10 @@ class ParaformerRunner:
         """Says how much keeps this process busy."""
         return capacity(self._recognisers.device)
 
-    # Calls wait for BentoML's one thread in the order they came.
-    @bentoml.api
+    # The service puts utterances in order and sends them in batches; BentoML joins what several API processes send.
+    @bentoml.api(batchable=True, max_batch_size=settings().asr_batch_size, max_latency_ms=600_000)
     def recognise(self, items: list[RecognitionItem]) -> list[Recognition]:
-        """Returns the tokens of each utterance with their times; those of a call are computed together."""
+        """Returns the tokens of each utterance with their times."""
 
         def run(engine: Any, batch: Sequence[RecognitionItem]) -> list[Recognition]:
             recordings, hotwords = [item.pcm for item in batch], [item.hotwords for item in batch]
