@@ -37,7 +37,7 @@ Channels = Callable[[WantedT, int], Sequence[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Generic[WantedT]):
+class Admitted(Generic[WantedT]):
     """Holds what has been let in of a recording, and the request that asked for it.
 
     Attributes:
@@ -68,7 +68,7 @@ async def admitted(
     protocol: str,
     receive: Receive[ConnectionT, WantedT],
     channels: Channels[WantedT] = mixed,
-) -> AsyncIterator[Job[WantedT]]:
+) -> AsyncIterator[Admitted[WantedT]]:
     """Takes a request in, as far as recognition; its audio file and its place are held to the end of the block.
 
     ``receive`` understands the request and puts its audio into the file; it is not called when the
@@ -103,7 +103,7 @@ async def admitted(
             place = held.enter_context(serving.admission.admit(audio_s, len(recordings)))
             start, requester = serving.transcriber.start, Requester(key=caller(connection))
             transcriptions = [start(each, wanted.options, place, requester=requester) for each in recordings]
-            yield Job(wanted, tuple(transcriptions), held.aclose)
+            yield Admitted(wanted, tuple(transcriptions), held.aclose)
 
 
 def audio_source(path: str, raw: RawPcm | None, track: int | None = None) -> AudioSource:

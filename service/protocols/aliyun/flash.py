@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.domain import AudioSource, Transcript
 from service.intake.disconnect import unless_disconnected
-from service.intake.recording import Job, admitted
+from service.intake.recording import Admitted, admitted
 from service.protocols.aliyun.flash_request import FlashQuery, FlashRequest, resolve
 from service.protocols.aliyun.flash_response import FlashBody, FlashTask, flash_body
 from service.protocols.aliyun.rest import (
@@ -31,9 +31,9 @@ LABEL = "aliyun_flash"
 router = APIRouter(prefix="/stream/v1", tags=["Alibaba Cloud REST API"])
 
 
-async def _job(request: Request) -> AsyncIterator[Job[FlashRequest]]:
-    async with admitted(request, LABEL, _receive, FlashRequest.channels) as job:
-        yield job
+async def _admitted(request: Request) -> AsyncIterator[Admitted[FlashRequest]]:
+    async with admitted(request, LABEL, _receive, FlashRequest.channels) as let_in:
+        yield let_in
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[FlashRequest, AudioSource]:
@@ -53,11 +53,11 @@ async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tup
     },
     openapi_extra={"parameters": query_parameters(FlashQuery), "requestBody": REQUEST_BODY},
 )
-async def recognise(request: Request, job: Annotated[Job[FlashRequest], Depends(_job)]) -> Response:
+async def recognise(request: Request, let_in: Annotated[Admitted[FlashRequest], Depends(_admitted)]) -> Response:
     """Give the audio as the body or as `audio_address`."""
     started = time.monotonic()
-    channels = await unless_disconnected(request.receive, _transcripts(job))
-    wanted = job.request
+    channels = await unless_disconnected(request.receive, _transcripts(let_in))
+    wanted = let_in.request
     task = FlashTask(
         id=task_id(),
         latency_s=time.monotonic() - started,
@@ -67,9 +67,9 @@ async def recognise(request: Request, job: Annotated[Job[FlashRequest], Depends(
     )
     # Long recordings take a while to render.
     response = await asyncio.to_thread(lambda: response_of(flash_body(channels, task)))
-    await job.release()
+    await let_in.release()
     return response
 
 
-async def _transcripts(job: Job[FlashRequest]) -> list[Transcript]:
-    return [await transcription.finish() for transcription in job.transcriptions]
+async def _transcripts(let_in: Admitted[FlashRequest]) -> list[Transcript]:
+    return [await transcription.finish() for transcription in let_in.transcriptions]

@@ -19,7 +19,7 @@ from service.domain import AudioSource
 from service.errors import InvalidRequest, ServiceError
 from service.intake import disk
 from service.intake.disconnect import unless_disconnected
-from service.intake.recording import Job, admitted, audio_source, fetch_recording
+from service.intake.recording import Admitted, admitted, audio_source, fetch_recording
 from service.intake.uploads import receive_body, refuse_body
 from service.observability import request_id
 from service.protocols.aliyun import rest_response as bodies
@@ -61,9 +61,9 @@ def response_of(body: bodies.TaskBody, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status, headers, media_type="application/json")
 
 
-async def _job(request: Request) -> AsyncIterator[Job[RecognitionRequest]]:
-    async with admitted(request, LABEL, _receive) as job:
-        yield job
+async def _admitted(request: Request) -> AsyncIterator[Admitted[RecognitionRequest]]:
+    async with admitted(request, LABEL, _receive) as let_in:
+        yield let_in
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[RecognitionRequest, AudioSource]:
@@ -107,20 +107,20 @@ async def items_of(request: Request) -> list[tuple[str, str]]:
     },
     openapi_extra={"parameters": query_parameters(RecognitionQuery), "requestBody": REQUEST_BODY},
 )
-async def recognise(request: Request, job: Annotated[Job[RecognitionRequest], Depends(_job)]) -> Response:
+async def recognise(request: Request, let_in: Annotated[Admitted[RecognitionRequest], Depends(_admitted)]) -> Response:
     """Give the audio as the body or as `audio_address`."""
     started = time.monotonic()
-    transcript = await unless_disconnected(request.receive, job.transcription.finish())
+    transcript = await unless_disconnected(request.receive, let_in.transcription.finish())
     task = bodies.Task(
         id=task_id(),
         processing_s=time.monotonic() - started,
         status_style=serving_of(request).settings.aliyun_status_style,
-        word_tokens=job.request.options.word_timestamps,
+        word_tokens=let_in.request.options.word_timestamps,
     )
-    told = replace(transcript, warnings=(*transcript.warnings, *job.request.warnings))
+    told = replace(transcript, warnings=(*transcript.warnings, *let_in.request.warnings))
     # Long recordings take a while to render.
     response = await asyncio.to_thread(lambda: response_of(bodies.recognition_body(told, task)))
-    await job.release()
+    await let_in.release()
     return response
 
 

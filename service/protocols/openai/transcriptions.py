@@ -15,7 +15,7 @@ from runners import catalog
 from service.domain import AudioSource, Transcript
 from service.errors import InvalidRequest
 from service.intake.disconnect import unless_disconnected
-from service.intake.recording import Job, admitted, fetch_recording
+from service.intake.recording import Admitted, admitted, fetch_recording
 from service.intake.uploads import Fields, receive_form
 from service.protocols.openai import transcriptions_response as bodies
 from service.protocols.openai.event_stream import EventStream
@@ -63,9 +63,9 @@ LABEL = "openai"
 router = APIRouter(prefix="/v1", tags=["OpenAI Audio API"], responses=failures(bodies.ErrorBody, 401))
 
 
-async def _job(request: Request) -> AsyncIterator[Job[TranscriptionRequest]]:
-    async with admitted(request, LABEL, _receive) as job:
-        yield job
+async def _admitted(request: Request) -> AsyncIterator[Admitted[TranscriptionRequest]]:
+    async with admitted(request, LABEL, _receive) as let_in:
+        yield let_in
 
 
 async def _receive(request: Request, settings: Settings, file: IO[bytes]) -> tuple[TranscriptionRequest, AudioSource]:
@@ -124,21 +124,25 @@ _TRANSCRIPTION_FORMATS = {
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}},
 )
-async def create_transcription(request: Request, job: Annotated[Job[TranscriptionRequest], Depends(_job)]) -> Response:
+async def create_transcription(
+    request: Request, let_in: Annotated[Admitted[TranscriptionRequest], Depends(_admitted)]
+) -> Response:
     """Give the audio as `file` or as `audio_address`."""
-    if job.request.stream:
-        return EventStream(_events(job), warning_headers(job.request.warnings))
-    transcript = _with_warnings(await unless_disconnected(request.receive, job.transcription.finish()), job.request)
+    if let_in.request.stream:
+        return EventStream(_events(let_in), warning_headers(let_in.request.warnings))
+    transcript = _with_warnings(
+        await unless_disconnected(request.receive, let_in.transcription.finish()), let_in.request
+    )
     # Long recordings take a while to render.
-    content, media_type = await asyncio.to_thread(rendered, transcript, job.request)
-    await job.release()
+    content, media_type = await asyncio.to_thread(rendered, transcript, let_in.request)
+    await let_in.release()
     return Response(content, headers=warning_headers(transcript.warnings), media_type=media_type)
 
 
-async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
+async def _events(let_in: Admitted[TranscriptionRequest]) -> AsyncGenerator[BaseModel, None]:
     """Yields text as sentences settle; who said what comes when all voices have been heard."""
-    logprobs = job.request.logprobs
-    told = aiter(job.transcription)
+    logprobs = let_in.request.logprobs
+    told = aiter(let_in.transcription)
     sent = ""
     async with aclosing(told):
         async for sentence in told:
@@ -146,11 +150,11 @@ async def _events(job: Job[TranscriptionRequest]) -> AsyncGenerator[BaseModel, N
                 event = bodies.delta_event(sent, sentence.words, logprobs=logprobs)
                 sent = event.delta or sent
                 yield event
-    await job.release()
-    if job.request.response_format == "diarized_json":
-        for segment in bodies.diarized_segments(job.transcription.transcript):
+    await let_in.release()
+    if let_in.request.response_format == "diarized_json":
+        for segment in bodies.diarized_segments(let_in.transcription.transcript):
             yield segment
-    yield bodies.done_event(_with_warnings(job.transcription.transcript, job.request), logprobs=logprobs)
+    yield bodies.done_event(_with_warnings(let_in.transcription.transcript, let_in.request), logprobs=logprobs)
 
 
 def rendered(transcript: Transcript, request: Presentation) -> tuple[str, str]:
