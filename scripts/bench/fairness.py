@@ -116,7 +116,8 @@ async def measure(bench: Bench, arguments: argparse.Namespace, batch: Capacity) 
     """Prints what everything takes alone and beside the others, with the bars."""
     short, long = short_clip(), long_clip(arguments.minutes)
     await asyncio.gather(*(bench.send(short) for _ in range(8)))
-    short_alone = p95(await bench.shorts(short, arguments.shorts, 0.1))
+    alone = await bench.shorts(short, arguments.shorts, 0.1)
+    short_alone = p95(alone)
     live_alone = p95(await bench.finals(arguments.live_seconds))
     audio_s, wall_s = await bench.longs(long, arguments.longs)
     pace = wall_s / audio_s
@@ -133,15 +134,15 @@ async def measure(bench: Bench, arguments: argparse.Namespace, batch: Capacity) 
     beside_s, beside_wall_s = await longs
     share = (beside_s + own_s) / beside_wall_s * pace
 
-    one_alone = statistics.median([await bench.send(short, "one") for _ in range(5)])
     many = [asyncio.create_task(bench.send(long, "many")) for _ in range(_MANY)]
     await asyncio.sleep(2 * batch_s)
-    one_beside = p95([await bench.send(short, "one") for _ in range(5)])
+    one_beside = p95([await bench.send(short, "one") for _ in range(arguments.shorts)])
     for task in many:
         task.cancel()
     await asyncio.gather(*many, return_exceptions=True)
 
     short_beside = p95(taken)
+    others = f"median {statistics.median(alone):.2f} s alone, {statistics.median(taken):.2f} s beside them"
     print(f"\n{bench.model}, {cpu_name()}, {os.cpu_count()} CPUs; a batch takes {batch_s:.2f} s.")
     print(f"Beside {arguments.longs} recordings of {arguments.minutes:g} min, again and again:\n")
     print("| | alone | beside them | bar |")
@@ -151,9 +152,10 @@ async def measure(bench: Bench, arguments: argparse.Namespace, batch: Capacity) 
     bar = live_alone + batch_s
     print(f"| a live sentence's final text, p95 | {live_alone:.2f} s | {live_beside:.2f} s | {bar:.2f} s |")
     print(f"| all audio, per second | {1 / pace:.1f} s | {share / pace:.1f} s ({100 * share - 100:+.0f} %) | -5 % |")
-    bar = 2.5 * one_alone + batch_s
+    bar = 2.5 * short_alone + batch_s
     name = f"one key's {_SHORT_S} s beside {_MANY} recordings of another"
-    print(f"| {name} | {one_alone:.2f} s | {one_beside:.2f} s | {bar:.2f} s |")
+    print(f"| {name} | {short_alone:.2f} s | {one_beside:.2f} s | {bar:.2f} s |")
+    print(f"\nA recording of {_SHORT_S} s: {others}. A p95 alone far from its median means that the machine was busy.")
     print(f"\ntexts as alone: {'yes' if all(len(texts) == 1 for texts in bench.texts.values()) else 'NO'}", flush=True)
 
 
