@@ -15,7 +15,7 @@ from service.errors import InvalidRequest, QueueFull
 from service.intake.uploads import receive_small_body
 from service.jobs.jobs import Jobs
 from service.protocols.dashscope.customization_request import Action, Customization, body_schema, read_customization
-from service.protocols.dashscope.envelope import Answer, FailureBody
+from service.protocols.dashscope.envelope import Answer, RefusalBody
 from service.protocols.dashscope.tasks import LABEL
 from service.protocols.dashscope.tasks_response import TIME_ZONE
 from service.protocols.shared.fields import failures, json_object
@@ -24,7 +24,7 @@ from service.protocols.shared.vocabularies import KeptWord, Vocabulary
 from service.serving import counted, serving_of
 
 MOST_LISTS = 100
-router = APIRouter(prefix="/api/v1", tags=["DashScope"], responses=failures(FailureBody, 401, 404, 503))
+router = APIRouter(prefix="/api/v1", tags=["DashScope"], responses=failures(RefusalBody, 401, 404, 503))
 
 
 class CreatedVocabulary(BaseModel):
@@ -65,7 +65,7 @@ class CustomizationBody(Answer):
     "/services/audio/asr/customization",
     summary="Keep hotword lists",
     response_model=CustomizationBody,
-    responses=failures(FailureBody, 400, 408, 429),
+    responses=failures(RefusalBody, 400, 408, 429),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": body_schema()}}}},
 )
 async def customize(request: Request, key: Annotated[str, Depends(caller)]) -> Response:

@@ -30,7 +30,7 @@ class Answer(BaseModel):
     request_id: str = Field(default_factory=lambda: request_id.get())
 
 
-class FailureBody(Answer):
+class RefusalBody(Answer):
     """Tells a failure."""
 
     code: str
@@ -46,5 +46,5 @@ def failure_code(failure: ServiceError) -> str:
 
 def error_response(failure: ServiceError) -> Response:
     """Makes the response that tells a failure, with its true HTTP status."""
-    body = FailureBody(code=failure_code(failure), message=failure.message)
+    body = RefusalBody(code=failure_code(failure), message=failure.message)
     return Response(body.model_dump_json(), failure.status, media_type="application/json")

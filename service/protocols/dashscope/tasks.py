@@ -13,7 +13,7 @@ from service.errors import InvalidRequest, NotFound, ServiceError
 from service.intake.uploads import receive_small_body
 from service.jobs.job import Job
 from service.jobs.jobs import Arrived, Jobs
-from service.protocols.dashscope.envelope import Answer, FailureBody
+from service.protocols.dashscope.envelope import Answer, RefusalBody
 from service.protocols.dashscope.tasks_request import body_schema, job_status, moment, named_vocabulary, resolve
 from service.protocols.dashscope.tasks_response import (
     SubmittedBody,
@@ -35,8 +35,8 @@ from service.serving import counted, serving_of
 LABEL = "dashscope"
 RESULTS = "/api/v1/results"
 _TAGS = ["DashScope"]
-router = APIRouter(prefix="/api/v1", tags=[*_TAGS], responses=failures(FailureBody, 401, 404, 503))
-results_router = APIRouter(prefix=RESULTS, tags=[*_TAGS], responses=failures(FailureBody, 404, 503))
+router = APIRouter(prefix="/api/v1", tags=[*_TAGS], responses=failures(RefusalBody, 401, 404, 503))
+results_router = APIRouter(prefix=RESULTS, tags=[*_TAGS], responses=failures(RefusalBody, 404, 503))
 
 
 def _jobs(request: Request) -> Jobs:
@@ -58,7 +58,7 @@ _ASYNC = {
     "/services/audio/asr/transcription",
     summary="Submit recordings",
     response_model=SubmittedBody,
-    responses=failures(FailureBody, 400, 403, 408, 429, 507),
+    responses=failures(RefusalBody, 400, 403, 408, 429, 507),
     openapi_extra={
         "parameters": [_ASYNC],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body_schema()}}},
@@ -82,7 +82,7 @@ async def submit(request: Request, jobs: _Jobs, key: _Caller) -> Response:
     return _answer(submitted_body(accepted[0].task or accepted[0].id))
 
 
-@router.get("/tasks", summary="List tasks, the newest first", responses=failures(FailureBody, 400))
+@router.get("/tasks", summary="List tasks, the newest first", responses=failures(RefusalBody, 400))
 async def list_tasks(
     request: Request,
     jobs: _Jobs,
@@ -123,7 +123,7 @@ async def look(request: Request, jobs: _Jobs, key: _Caller, task_id: str) -> Res
     return _answer(task_body(task_id, found, url))
 
 
-@router.post("/tasks/{task_id}/cancel", summary="Cancel a task", responses=failures(FailureBody, 400))
+@router.post("/tasks/{task_id}/cancel", summary="Cancel a task", responses=failures(RefusalBody, 400))
 async def cancel(jobs: _Jobs, key: _Caller, task_id: str) -> Answer:
     """What is running is cancelled, too; what has ended stays."""
     try:
