@@ -97,6 +97,8 @@ class SystemResolver(AbstractResolver):
         asking = asyncio.get_running_loop().run_in_executor(_RESOLVERS, _addresses, host, port, family)
         try:
             return await asyncio.wait_for(asking, CONNECT_TIMEOUT_S)
+        except UnicodeError:  # a label that is empty or too long
+            raise OSError("not the name of a host") from None
         except asyncio.TimeoutError:
             raise OSError(f"no answer of a name server in {CONNECT_TIMEOUT_S:g} s") from None
 
@@ -217,7 +219,7 @@ def checked_url(text: str, base: URL | None = None) -> URL:
     """
     try:
         url = URL(text) if base is None else base.join(URL(text))
-        port = url.port
+        port, _ = url.port, url.host  # a host that no name can be made of fails as it is decoded
     except ValueError as error:
         raise _refused("is not a valid URL") from error
     if url.scheme not in ("http", "https") or not url.host or not port:

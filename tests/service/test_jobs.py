@@ -64,7 +64,9 @@ def test_events_tell_all_that_happens_once_and_resume_where_they_were_left(jobs:
         assert segments == client.get(f"/v1/audio/jobs/{job}/transcript?response_format=text").text
         for last in range(len(told)):
             assert [number for number, _, _ in events(client, job, last)] == list(range(last + 1, len(told) + 1))
-        assert events(client, job, len(told)) == []
+        for last in (len(told), 999_999_999):  # as an EventSource asks for when a stream has ended
+            ended_stream = client.get(f"/v1/audio/jobs/{job}/events", headers={"Last-Event-ID": str(last)})
+            assert (ended_stream.status_code, ended_stream.content) == (204, b"")
 
 
 def test_what_is_no_recording_is_refused_before_it_is_accepted(jobs: Started) -> None:
@@ -175,6 +177,8 @@ def test_the_recording_can_be_heard_in_parts(jobs: Started) -> None:
         for asked, start, end in (("0-9", 0, 10), ("100-", 100, None), ("-7", -7, None), ("5-999999999", 5, None)):
             part = client.get(path, headers={"Range": f"bytes={asked}"})
             assert (part.status_code, part.content) == (206, audio[start:end])
+        for endless in (f"{'9' * 5000}-", f"0-{'9' * 5000}", f"-{'1' * 5000}"):
+            assert client.get(path, headers={"Range": f"bytes={endless}"}).status_code == 200
         past = client.get(path, headers={"Range": f"bytes={len(audio)}-"})
         assert (past.status_code, past.headers["content-range"]) == (416, f"bytes */{len(audio)}")
 
@@ -200,6 +204,10 @@ def test_a_transcript_can_be_corrected_and_the_recognisers_own_is_kept(jobs: Sta
         assert client.patch(path, json={"speakers": {"nobody": "x"}}).json()["error"]["param"] == "speakers"
         assert client.patch(path, json={"segments": [{"id": 99, "text": "x"}]}).status_code == 400
         assert client.patch(path, json={"unknown": 1}).status_code == 400
+        for body in (b"{", b"[]", b'{"speakers":1}', b"x" * (2**20 + 1)):
+            assert client.patch(path, content=body).status_code == 400
+        endless = b"x" * (2**20 + 1)
+        assert client.patch(f"/v1/audio/jobs/job_{'0' * 32}/transcript", content=endless).status_code == 404
         assert client.get(path).json() == after
 
 

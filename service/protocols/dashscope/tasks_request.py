@@ -46,7 +46,9 @@ _STATUSES: dict[TaskStatus, Status] = {
 
 def _channels(value: object) -> object:
     found = listed([value] if isinstance(value, int | float) else value, r"\s*[,，]\s*")
-    return list(dict.fromkeys(found)) or [0] if isinstance(found, list) else found
+    if not isinstance(found, list) or any(isinstance(channel, list | dict) for channel in found):
+        return found
+    return list(dict.fromkeys(found)) or [0]
 
 
 Channels = Annotated[

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.failures import failure_of
 from service.intake.disconnect import unless_disconnected
@@ -54,6 +54,9 @@ class EventStream(Response):
         try:
             while (event := await self._next_event(send)) is not None:
                 await self._send(send, _data(event))
+            if not self._started:  # a client that resumes after the last event; it tells EventSource to stop
+                await Response(status_code=204)({"type": "http"}, _nothing, send)
+                return
         except Exception as error:  # the edge: with the status sent, an event is all that can still tell
             if not self._started:
                 raise
@@ -76,6 +79,10 @@ class EventStream(Response):
             self._started = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _nothing() -> Message:
+    raise NotImplementedError("a response without a body receives nothing")
 
 
 async def _next(events: AsyncGenerator[Any, None]) -> BaseModel | NamedEvent | None:

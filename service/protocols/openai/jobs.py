@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 
 from service.auth import caller
 from service.errors import InvalidRequest
-from service.intake.uploads import Fields, receive_form
+from service.intake.uploads import Fields, receive_form, receive_small_body
 from service.jobs.corrections import corrected
 from service.jobs.job import Event, Job, JobRequest
 from service.jobs.jobs import Arrived, Jobs
@@ -45,7 +45,7 @@ router = APIRouter(prefix="/v1/audio/jobs", tags=["Jobs"], responses=failures(bo
 
 _LONGEST_IDEMPOTENCY_KEY = 200
 _BLOCK_BYTES = 1 << 18
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def _jobs(request: Request) -> Jobs:
@@ -214,10 +214,18 @@ async def read_transcript(
     return Response(content, headers=headers, media_type=media_type)
 
 
-@router.patch("/{job_id}/transcript", summary="Correct a transcript", responses=failures(bodies.ErrorBody, 400))
-async def correct_transcript(jobs: _Jobs, key: _Caller, job_id: _Id, correction: Correction) -> JobBody:
+@router.patch(
+    "/{job_id}/transcript",
+    summary="Correct a transcript",
+    responses=failures(bodies.ErrorBody, 400, 408),
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": Correction.model_json_schema()}}}
+    },
+)
+async def correct_transcript(request: Request, jobs: _Jobs, key: _Caller, job_id: _Id) -> JobBody:
     """Renames speakers everywhere and replaces the text of segments; its words are spread over their time."""
     job = await jobs.find(key, job_id)
+    correction = Correction.from_body(await receive_small_body(request))
     texts = {one.id: one.text for one in correction.segments}
     await jobs.correct(job, lambda transcript: corrected(transcript, correction.speakers, texts))
     return await _body(jobs, job)

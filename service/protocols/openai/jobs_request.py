@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.domain import RecognitionOptions
 from service.errors import InvalidRequest
@@ -18,6 +18,7 @@ from service.protocols.openai.transcriptions_request import (
     resolve,
 )
 from service.protocols.openai.transcriptions_response import Granularity
+from service.protocols.shared.fields import invalid_field, json_object
 from service.protocols.shared.values import Choice, Text
 
 MOST_ADDRESSES = 100
@@ -135,3 +136,18 @@ class Correction(BaseModel):
 
     speakers: dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(min_length=1, max_length=200)]] = {}
     segments: list[SegmentCorrection] = []
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Correction:
+        """Reads the body of a request, whatever its Content-Type says.
+
+        Raises:
+            InvalidRequest: it is no JSON object, or has a field that it can't have.
+        """
+        given = json_object(body.decode("utf-8", "replace"))
+        if given is None:
+            raise InvalidRequest("The body must be a JSON object with `speakers` or `segments`.")
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise invalid_field(error) from None

@@ -215,6 +215,9 @@ def test_endless_redirects_are_refused() -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "http://a..b/",
+        "http://xn--zzzzzzzzzzz/",
+        f"http://{'a' * 300}/",
         "file:///etc/passwd",
         "ftp://example.com/a.wav",
         "/etc/passwd",

@@ -241,3 +241,9 @@ def test_failures_have_the_clouds_codes_and_their_true_status(failure: ServiceEr
     response = error_response(failure)
     told = json.loads(bytes(response.body))
     assert (response.status_code, told["code"], told["message"]) == (status, code, "x")
+
+
+@pytest.mark.parametrize("channels", [[{}], [[[0]]], "[[[0]]]"])
+def test_channels_that_are_no_numbers_are_refused(channels: object) -> None:
+    with pytest.raises(InvalidRequest, match="channel_id"):
+        understood(channel_id=channels)
